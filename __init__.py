@@ -1,0 +1,22 @@
+"""ComfyUI Provenance: the entry point that ComfyUI loads.
+
+Nothing is imported here: pytest imports this file without ComfyUI, and ComfyUI's start
+pays for every module. `NODE_CLASS_MAPPINGS` must never appear, or ComfyUI 0.30 does not
+call `comfy_entrypoint`.
+"""
+
+from __future__ import annotations
+
+import typing
+
+if typing.TYPE_CHECKING:
+    from comfy_api.latest import ComfyExtension
+
+WEB_DIRECTORY = "./web"
+
+
+async def comfy_entrypoint() -> ComfyExtension:
+    """Give ComfyUI the extension."""
+    from .nodes.extension import ProvenanceExtension
+
+    return ProvenanceExtension()

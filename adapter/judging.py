@@ -1,0 +1,149 @@
+"""Judge images by a reference file: its record, or its own pixels if it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..src.comfyui_provenance.compare import (
+    compare_integrity,
+    compare_machines,
+    compare_materials,
+    compare_pixels,
+    is_explained,
+    judge,
+)
+from ..src.comfyui_provenance.errors import GraphError
+from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, measure_difference
+from ..src.comfyui_provenance.record import JsonObject, Material, Record
+from ..src.comfyui_provenance.verdict import Cause, CauseKind, Check, Level, Report
+from .materials import list_materials
+from .reading import ImageFile
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """How a graph was run again.
+
+    Attributes:
+        materials: The graph's files as they were when it was queued.
+        environment: This machine and software.
+        anew: Number of nodes that were made to run again.
+        loaders: Number of nodes that only load or patch models, and may be cached.
+    """
+
+    materials: Sequence[Material]
+    environment: JsonObject
+    anew: int
+    loaders: int
+
+
+def judge_images(
+    image: ImageFile, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
+) -> tuple[Report, Pixels]:
+    """Judge images by a reference file.
+
+    Args:
+        image: The reference.
+        batches: What was made, quantised; one batch for each element of a list.
+        rerun: How it was made, if by running the reference's graph again.
+
+    Returns:
+        The report, and which of the images it is about.
+
+    Raises:
+        GraphError: The batch has no image at the recorded place.
+    """
+    if image.record is None:
+        return _judge_by_pixels(image, batches, rerun)
+    return _judge_by_record(image, image.record, batches, rerun)
+
+
+def _judge_by_record(
+    image: ImageFile, record: Record, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
+) -> tuple[Report, Pixels]:
+    found = _at_place(batches, record.subject.list_index, record.subject.batch_index)
+    integrity = compare_integrity(record, image.pixels, image.prompt)
+    if rerun is None:
+        elsewhere = compare_materials(record.materials, list_materials(record.prompt()))
+    else:
+        elsewhere = [
+            *compare_materials(record.materials, rerun.materials),
+            *compare_machines(record.environment, rerun.environment),
+        ]
+    check, difference = compare_pixels(
+        "pixels" if rerun is None else "reproduction",
+        record.subject.digest,
+        found,
+        image.pixels,
+        explained=is_explained([*integrity.causes, *elsewhere]),
+    )
+    checks, causes, notes = _rerun_findings(rerun)
+    causes.extend(integrity.causes)
+    if check.level is Level.BITWISE:
+        # They changed nothing here: worth knowing, but no cause of anything.
+        notes.extend(f"without effect on the pixels: {cause.message}" for cause in elsewhere)
+    else:
+        causes.extend(elsewhere)
+    return judge([*checks, check, *integrity.checks], causes, difference, notes), found
+
+
+def _judge_by_pixels(
+    image: ImageFile, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
+) -> tuple[Report, Pixels]:
+    """Judge by the file's own pixels; it does not say which image of a batch it is."""
+    found = _nearest([frame for batch in batches for frame in batch], image.pixels)
+    check, difference = compare_pixels(
+        "pixels" if rerun is None else "reproduction",
+        digest_pixels(image.pixels),
+        found,
+        image.pixels,
+        explained=False,
+    )
+    checks, causes, notes = _rerun_findings(rerun)
+    checks.append(check)
+    if image.record_problem is None:
+        notes.append("the file carries no record of this pack: its own pixels are the reference")
+    else:
+        message = f"the record cannot be read: {image.record_problem}"
+        checks.append(Check("record", Level.MISMATCH, "a record", None, message))
+        causes.append(Cause(CauseKind.RECORD_EDITED, message, None, None))
+    return judge(checks, causes, difference, notes), found
+
+
+def _rerun_findings(rerun: Rerun | None) -> tuple[list[Check], list[Cause], list[str]]:
+    """Say whether the graph was really run again."""
+    if rerun is None:
+        return [], [], []
+    if not rerun.anew:
+        message = "no node of this graph can be made to run again, so nothing was shown"
+        check = Check("rerun", Level.UNKNOWN, "run anew", "cached", message)
+        return [check], [Cause(CauseKind.CACHED_RESULT, message, None, None)], []
+    note = f"{rerun.anew} nodes were run anew; {rerun.loaders} only load models and may be cached"
+    check = Check("rerun", Level.BITWISE, "run anew", "run anew", "the graph was run again")
+    return [check], [], [note]
+
+
+def _at_place(batches: Sequence[Sequence[Pixels]], list_index: int, batch_index: int) -> Pixels:
+    """Give the image at a place of a list of batches; a lone image is meant wherever it was."""
+    batch = batches[min(list_index, len(batches) - 1)]
+    if len(batch) == 1:
+        return batch[0]
+    if batch_index >= len(batch):
+        raise GraphError(
+            f"expected at least {batch_index + 1} images in the batch, got {len(batch)}"
+        )
+    return batch[batch_index]
+
+
+def _nearest(frames: Sequence[Pixels], reference: Pixels) -> Pixels:
+    """Give the image that differs least from a reference."""
+    comparable = [frame for frame in frames if frame.layout == reference.layout]
+    comparable = [
+        frame
+        for frame in comparable
+        if (frame.height, frame.width) == (reference.height, reference.width)
+    ]
+    if not comparable:
+        return frames[0]
+    return min(comparable, key=lambda frame: measure_difference(frame, reference).mean_abs)

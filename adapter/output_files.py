@@ -1,0 +1,139 @@
+"""Writing into the output folder: whole files only, never over another file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import folder_paths
+
+
+@dataclass(frozen=True, slots=True)
+class OutputName:
+    """Where the images of one save go.
+
+    Attributes:
+        folder: Below the output folder.
+        stem: File name without counter; may hold `%batch_num%`.
+        subfolder: `folder` relative to the output folder, as ComfyUI's page wants it.
+        counter: The first number to try.
+    """
+
+    folder: Path
+    stem: str
+    subfolder: str
+    counter: int
+
+    def file_name(self, counter: int, batch_index: int) -> str:
+        """Give the file name in core's form, without its suffix."""
+        return f"{self.stem.replace('%batch_num%', str(batch_index))}_{counter:05}_"
+
+
+def plan_output(prefix: str, *, width: int, height: int) -> OutputName:
+    """Resolve a filename prefix as core's Save Image does, tokens and containment included.
+
+    Args:
+        prefix: May hold folders and ComfyUI's tokens, as `%date%` and `%width%`.
+        width: Of the first image, in pixels.
+        height: Of the first image, in pixels.
+
+    Raises:
+        ValueError: The prefix leads out of the output folder.
+    """
+    try:
+        folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(
+            prefix, folder_paths.get_output_directory(), width, height
+        )
+    except OSError:
+        raise
+    # Core raises a bare Exception for a prefix that leads out of the folder.
+    except Exception as error:
+        raise ValueError(
+            f"filename_prefix: expected a name below the output folder, got {prefix!r}"
+        ) from error
+    return OutputName(Path(folder), stem, subfolder, counter)
+
+
+def write_new(
+    name: OutputName, counter: int, batch_index: int, contents: Mapping[str, bytes]
+) -> int:
+    """Write the files of one image under the first number that is free for all of them.
+
+    Each file is whole or not there: the data goes to a temporary file first, is flushed,
+    and gets its name by a hard link, which fails if the name is taken, by another process
+    too. The first file claims the number.
+
+    Args:
+        name: Where to.
+        counter: The first number to try.
+        batch_index: Position of the image in its batch.
+        contents: The bytes by suffix, as `.png`; the image first.
+
+    Returns:
+        The number that was used.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full. No part of a file is
+            left behind.
+    """
+    name.folder.mkdir(parents=True, exist_ok=True)
+    suffixes = list(contents)
+    while True:
+        stem = name.file_name(counter, batch_index)
+        targets = {suffix: name.folder / f"{stem}{suffix}" for suffix in suffixes}
+        free = not any(target.exists() for target in targets.values())
+        if free and _write_whole(targets[suffixes[0]], contents[suffixes[0]]):
+            for suffix in suffixes[1:]:
+                _write_whole(targets[suffix], contents[suffix])
+            return counter
+        counter += 1
+
+
+def _write_whole(target: Path, data: bytes) -> bool:
+    """Write a whole file under a new name; `False` if the name is taken."""
+    handle, temporary_name = tempfile.mkstemp(prefix=".provenance-", dir=target.parent)
+    temporary = Path(temporary_name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _allow_reading(temporary)
+        return _link_new(temporary, target, data)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link_new(temporary: Path, target: Path, data: bytes) -> bool:
+    """Give a file its name unless the name is taken."""
+    try:
+        target.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    except OSError:
+        # File systems without hard links (FAT, some network shares): exclusive creation
+        # cannot overwrite either.
+        return _create_new(target, data)
+    return True
+
+
+def _create_new(target: Path, data: bytes) -> bool:
+    try:
+        with target.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _allow_reading(path: Path) -> None:
+    """Give a temporary file, which only its owner can read, the usual permissions."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)

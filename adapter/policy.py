@@ -1,0 +1,163 @@
+"""What a graph from a stranger's image may do on this server.
+
+An image is a program. A graph that this server has run before may run again; any other
+only if each of its classes is one of core's image-making nodes, one of this pack's, or
+from a pack that the server's owner allowed. API nodes and output nodes never run: they
+spend money, or write files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import nodes as comfy_nodes
+
+from ..src.comfyui_provenance.errors import PolicyError, SeedError
+from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
+from ..src.comfyui_provenance.graph.rebuild import bypass
+from ..src.comfyui_provenance.graph.trace import prune
+from ..src.comfyui_provenance.seeds import parse_seed
+from .core_classes import IMAGE_CLASSES
+from .ledger import allowed_packs, has_run, policy_path
+from .probes import pack_of
+
+_OWN_CLASSES: Final = frozenset(
+    {"ProvenanceKSampler", "ProvenanceKSamplerAdvanced", "ProvenanceSeed"}
+)
+
+_PASS_THROUGH: Final = {"SaveImage": "images", "PreviewImage": "images"}
+"""Core's output nodes that hand on their input, by the name of that input."""
+
+_SEED_INPUTS: Final = ("seed", "noise_seed")
+
+_LARGEST: Final = {"steps": 1000, "width": 8192, "height": 8192, "batch_size": 64}
+"""Largest literals in a graph that never ran here; core itself allows 10 000 steps."""
+
+_NODE_COUNT: Final = 1000
+
+
+def without_outputs(prompt: Prompt, output: Link) -> tuple[Prompt, Link]:
+    """Keep what an image depends on, and take core's saving nodes out of its path.
+
+    Raises:
+        GraphError: The graph has a cycle or no such output.
+    """
+    prompt = prune(prompt, [output.node_id])
+    while (found := _pass_through(prompt)) is not None:
+        node_id, source = found
+        prompt = bypass(prompt, node_id, source)
+        output = source if output.node_id == node_id else output
+        prompt = prune(prompt, [output.node_id])
+    return prompt, output
+
+
+def _pass_through(prompt: Prompt) -> tuple[NodeId, Link] | None:
+    """Find a node that only hands on its input, and where that comes from."""
+    for node_id, node in prompt.nodes.items():
+        source = node.inputs.get(_PASS_THROUGH.get(node.class_type, ""))
+        if isinstance(source, Link):
+            return node_id, source
+    return None
+
+
+def refuse_unsafe(prompt: Prompt, output: Link) -> None:
+    """Refuse a graph that may not run here.
+
+    Raises:
+        PolicyError: A node is missing, of a class that may not run, or asks for too much.
+        SeedError: A seed is not an integer from 0 to 2^64-1.
+    """
+    _refuse_missing(prompt)
+    for node_id, node in prompt.nodes.items():
+        node_class = comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type]
+        place = f"node {node_id} ({node.class_type})"
+        if getattr(node_class, "API_NODE", False):
+            raise PolicyError(f"{place}: API nodes are never run from an image")
+        if getattr(node_class, "OUTPUT_NODE", False):
+            raise PolicyError(f"{place}: output nodes are never run from an image")
+        if node.class_type.startswith("Provenance") and node.class_type not in _OWN_CLASSES:
+            raise PolicyError(f"{place}: this node is not run from an image")
+    _refuse_seeds(prompt)
+    if has_run(prompt, output):
+        return
+    _refuse_classes(prompt)
+    _refuse_sizes(prompt)
+
+
+def _refuse_missing(prompt: Prompt) -> None:
+    missing = sorted(
+        {node.class_type for node in prompt.nodes.values()} - comfy_nodes.NODE_CLASS_MAPPINGS.keys()
+    )
+    if missing:
+        raise PolicyError(
+            f"this graph needs nodes that are not installed here: {', '.join(missing)}"
+        )
+
+
+def _refuse_classes(prompt: Prompt) -> None:
+    allowed = allowed_packs()
+    packs: set[str] = set()
+    for node_id, node in prompt.nodes.items():
+        pack = pack_of(comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type])
+        if node.class_type in _OWN_CLASSES or pack in allowed:
+            continue
+        if pack is not None:
+            packs.add(pack)
+        elif node.class_type not in IMAGE_CLASSES:
+            raise PolicyError(
+                f"node {node_id} ({node.class_type}): this class is not on the list of core's "
+                "image-making nodes, and this server has not run this graph before"
+            )
+    if packs:
+        listed = ", ".join(f'"{pack}"' for pack in sorted(packs))
+        path = f"{policy_path().parent.name}/{policy_path().name}"
+        raise PolicyError(
+            f"this graph runs code of custom node packs that this server has not run it with: "
+            f"{listed}; to allow them once and for all, the server's owner writes "
+            f'{{"allowed_packs": [{listed}]}} into {path} in ComfyUI\'s user folder'
+        )
+
+
+def _refuse_seeds(prompt: Prompt) -> None:
+    for node_id, name, value in _seeds(prompt):
+        try:
+            parse_seed(value, name=name)
+        except SeedError as error:
+            raise SeedError(f"node {node_id}: {error}") from error
+
+
+def _seeds(prompt: Prompt) -> Iterator[tuple[NodeId, str, Any]]:
+    """Yield the literal seeds of a graph: inputs of that name that their class calls INT."""
+    for node_id, node in prompt.nodes.items():
+        for name in _SEED_INPUTS:
+            value = node.inputs.get(name)
+            if name in node.inputs and not isinstance(value, Link) and _is_integer(node, name):
+                yield node_id, name, _unwrapped(value)
+
+
+def _is_integer(node: Node, name: str) -> bool:
+    declared = comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type].INPUT_TYPES()
+    for group in ("required", "optional"):
+        entry = declared.get(group, {}).get(name)
+        if entry is not None:
+            return bool(entry[0] == "INT")
+    return False
+
+
+def _unwrapped(value: Any) -> Any:
+    """Take off the wrapper that core takes off once, before it looks at a value."""
+    return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
+
+
+def _refuse_sizes(prompt: Prompt) -> None:
+    if len(prompt.nodes) > _NODE_COUNT:
+        raise PolicyError(f"expected at most {_NODE_COUNT} nodes, got {len(prompt.nodes)}")
+    for node_id, node in prompt.nodes.items():
+        for name, largest in _LARGEST.items():
+            value = node.inputs.get(name)
+            if isinstance(value, (int, float)) and value > largest:
+                raise PolicyError(
+                    f"node {node_id}: expected {name} of at most {largest} in a graph that this "
+                    f"server has not run before, got {value}"
+                )

@@ -1,0 +1,97 @@
+"""Image files of this server, read as their pixels, their record and their prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import folder_paths
+
+from ..src.comfyui_provenance import limits
+from ..src.comfyui_provenance.containers import extract
+from ..src.comfyui_provenance.errors import ContainerError, LimitError, RecordError
+from ..src.comfyui_provenance.pixels import Pixels, decode_pixels
+from ..src.comfyui_provenance.record import KEYWORD, Record, parse_record, summarise
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """What an image file says.
+
+    Attributes:
+        name: As given, for messages and for telling which of a graph's images it is.
+        pixels: Decoded.
+        record: Its record, if it has one that can be read.
+        record_problem: Why its record cannot be read, if it has one that cannot.
+        prompt: The text under `prompt`, as ComfyUI writes it.
+    """
+
+    name: str
+    pixels: Pixels
+    record: Record | None
+    record_problem: str | None
+    prompt: str | None
+
+
+def list_images() -> list[str]:
+    """List the image files of the input folder, as core's Load Image does."""
+    folder = Path(folder_paths.get_input_directory())
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    return sorted(folder_paths.filter_files_content_types(names, ["image"]))
+
+
+def has_image(name: str) -> bool:
+    """Tell whether a name, annotated or not, leads to a file of this server's folders."""
+    return bool(folder_paths.exists_annotated_filepath(name))
+
+
+def read_image(name: str) -> ImageFile:
+    """Read an image file of the input folder, or of the one its annotation names.
+
+    Args:
+        name: As ComfyUI names uploads: `a.png`, `sub/a.png`, `a.png [output]`.
+
+    Raises:
+        ContainerError: It is not an image file that can be read.
+        LimitError: It is larger than we agree to read.
+        OSError: It cannot be read.
+        ValueError: The name leads out of its folder.
+    """
+    path = Path(folder_paths.get_annotated_filepath(name))
+    size_bytes = path.stat().st_size
+    if size_bytes > limits.IMAGE_FILE_BYTES:
+        raise LimitError(
+            f"expected a file of at most {limits.IMAGE_FILE_BYTES} bytes, got {size_bytes}"
+        )
+    return parse_image(path.name, path.read_bytes())
+
+
+def parse_image(name: str, data: bytes) -> ImageFile:
+    """Take an image file's bytes apart.
+
+    Raises:
+        ContainerError: It is not an image file that can be read.
+        LimitError: It is larger than we agree to read.
+    """
+    texts = extract(data)
+    pixels = decode_pixels(data)
+    record, problem = None, None
+    if KEYWORD in texts:
+        try:
+            record = parse_record(texts[KEYWORD])
+        except (RecordError, ContainerError) as error:
+            problem = str(error)
+    return ImageFile(name, pixels, record, problem, texts.get("prompt"))
+
+
+def describe_image(name: str) -> tuple[str, str]:
+    """Give an image's record as JSON text, and a summary for humans.
+
+    Raises:
+        ProvenanceError: The file cannot be read or carries no record.
+        OSError: The file cannot be read.
+    """
+    image = read_image(name)
+    if image.record is None:
+        raise RecordError(f"{image.name}: {image.record_problem or 'it carries no record'}")
+    return image.record.dump(), summarise(image.record)

@@ -1,0 +1,231 @@
+"""Rebuild an image's graph and have ComfyUI run it anew.
+
+The graph that runs is the recorded text. It is pruned to the image, refused or allowed
+(`policy`), validated by core's own `validate_prompt`, and only then handed to ComfyUI
+as an expansion of the Reproduce node, under ids that shadow nothing. A nonce on every
+node that is not a loader changes its cache signature, so that nothing is compared with
+its own cached result.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from threading import Lock
+from typing import Any, Final
+
+import execution
+import nodes as comfy_nodes
+import torch
+from comfy_execution.graph import get_input_info
+
+from ..src.comfyui_provenance.errors import GraphError, PolicyError, RecordError
+from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, parse_prompt
+from ..src.comfyui_provenance.graph.rebuild import rename, set_input
+from ..src.comfyui_provenance.verdict import Report
+from .images import to_image, to_pixels
+from .judging import Rerun, judge_images
+from .materials import list_materials
+from .policy import refuse_unsafe, without_outputs
+from .probes import capture_environment
+from .reading import ImageFile, read_image
+
+RESULT_CLASS: Final = "ProvenanceReproduceResult"
+"""The node that ends every rebuilt graph."""
+
+_NONCE: Final = "provenance_nonce"
+_JOBS: Final = 16
+"""Reproductions whose result is still awaited; an interrupted one is never fetched."""
+
+_LOADED: Final = frozenset(
+    {
+        "MODEL",
+        "CLIP",
+        "VAE",
+        "CLIP_VISION",
+        "CONTROL_NET",
+        "STYLE_MODEL",
+        "GLIGEN",
+        "UPSCALE_MODEL",
+    }
+)
+"""Outputs of nodes that only load or patch a model: not run anew, their files are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the Reproduce node hands to ComfyUI.
+
+    Attributes:
+        expansion: The graph to run.
+        result_id: The node whose outputs are the Reproduce node's.
+    """
+
+    expansion: dict[str, Any]
+    result_id: str
+
+
+_jobs: OrderedDict[str, tuple[ImageFile, Rerun]] = OrderedDict()
+_lock = Lock()
+
+
+async def plan_reproduction(name: str, node_id: str) -> Plan:
+    """Prepare the graph of an image for running.
+
+    Args:
+        name: The image, as ComfyUI names uploads.
+        node_id: The Reproduce node.
+
+    Raises:
+        ProvenanceError: The file cannot be read, carries no graph, or its graph may not or
+            cannot run here. The message says what to do.
+        OSError: The file cannot be read.
+    """
+    image = read_image(name)
+    prompt, output = without_outputs(*_recorded_graph(image))
+    refuse_unsafe(prompt, output)
+    prefix = f"{node_id}.{secrets.token_hex(8)}."
+    anew, rerun = _run_anew(prompt)
+    renamed = rename(anew, prefix)
+    result_id = f"{prefix}result"
+    link = [prefix + output.node_id, output.slot]
+    expansion = await _validated(renamed, link, f"{prefix}preview")
+    key = secrets.token_hex(16)
+    expansion[result_id] = {
+        "class_type": RESULT_CLASS,
+        "inputs": {"images": link, "job": key},
+    }
+    with _lock:
+        _jobs[key] = image, _rerun(prompt, rerun)
+        while len(_jobs) > _JOBS:
+            _jobs.popitem(last=False)
+    return Plan(expansion, result_id)
+
+
+def finish_reproduction(
+    key: str, batches: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, Report]:
+    """Compare what a rebuilt graph gave with the image it came from.
+
+    Args:
+        key: The job's, as planned.
+        batches: IMAGE tensors, one for each element of a list.
+
+    Returns:
+        The reproduced image and the original, both of shape (1, height, width, 3), and the
+        report.
+
+    Raises:
+        RecordError: There is no such reproduction.
+    """
+    with _lock:
+        job = _jobs.pop(key, None)
+    if job is None:
+        raise RecordError("expected a reproduction that was queued on this server; run it again")
+    image, rerun = job
+    report, found = judge_images(image, [to_pixels(batch) for batch in batches], rerun)
+    return to_image(found), to_image(image.pixels), report
+
+
+def _rerun(prompt: Prompt, anew: tuple[NodeId, ...]) -> Rerun:
+    return Rerun(
+        materials=list_materials(prompt),
+        environment=capture_environment({node.class_type for node in prompt.nodes.values()}),
+        anew=len(anew),
+        loaders=len(prompt.nodes) - len(anew),
+    )
+
+
+def _recorded_graph(image: ImageFile) -> tuple[Prompt, Link]:
+    """Give the graph that made an image, and where in it the image comes out."""
+    if image.record is not None:
+        return image.record.prompt(), image.record.output
+    if image.prompt is None:
+        raise RecordError(
+            f"{image.name}: {image.record_problem}"
+            if image.record_problem
+            else f"{image.name}: this file carries neither a record nor ComfyUI's prompt; an image "
+            "that was edited or re-saved elsewhere usually loses them"
+        )
+    prompt = parse_prompt(image.prompt)
+    return prompt, _stock_output(prompt, image.name)
+
+
+def _stock_output(prompt: Prompt, file_name: str) -> Link:
+    """Find which of a stock prompt's images a file is.
+
+    Raises:
+        GraphError: None, or it cannot be told.
+    """
+    saved: dict[Link, set[str]] = {}
+    for node in prompt.nodes.values():
+        node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
+        source = node.inputs.get("images", node.inputs.get("image"))
+        if isinstance(source, Link) and getattr(node_class, "OUTPUT_NODE", False):
+            prefix = node.inputs.get("filename_prefix")
+            saved.setdefault(source, set()).add(PurePath(str(prefix)).name)
+    if not saved:
+        raise GraphError(f"{file_name}: its prompt saves no image")
+    named = [
+        source
+        for source, prefixes in saved.items()
+        if any(file_name.startswith(f"{prefix}_") for prefix in prefixes)
+    ]
+    candidates = named if len(saved) > 1 else list(saved)
+    if len(candidates) != 1:
+        raise GraphError(
+            f"{file_name}: its prompt saves {len(saved)} different images, and the file's name "
+            "does not tell which one this is; give it back the name that it was saved under"
+        )
+    return candidates[0]
+
+
+def _run_anew(prompt: Prompt) -> tuple[Prompt, tuple[NodeId, ...]]:
+    """Put a nonce on every node that does more than load or patch a model."""
+    nonce = secrets.token_hex(16)
+    rerun: list[NodeId] = []
+    for node_id, node in prompt.nodes.items():
+        node_class = comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type]
+        loads = set(map(str, node_class.RETURN_TYPES)) <= _LOADED
+        if not loads and _ignores(node_class, _NONCE):
+            rerun.append(node_id)
+    for node_id in rerun:
+        prompt = set_input(prompt, node_id, _NONCE, nonce)
+    return prompt, tuple(rerun)
+
+
+def _ignores(node_class: Any, name: str) -> bool:
+    """Tell whether a class drops an input that it does not declare."""
+    accepts_all = getattr(node_class, "ACCEPT_ALL_INPUTS", False)
+    return not accepts_all and get_input_info(node_class, name)[1] is None
+
+
+async def _validated(prompt: Prompt, link: list[Any], preview_id: str) -> dict[str, Any]:
+    """Let core validate the rebuilt graph, since it validates no expansion.
+
+    Returns:
+        The graph with its literals as core coerced them.
+
+    Raises:
+        PolicyError: Core refuses it; the message carries core's reasons.
+    """
+    graph: dict[str, Any] = {**prompt.to_json()}
+    graph[preview_id] = {"class_type": "PreviewImage", "inputs": {"images": link}}
+    valid, error, _, node_errors = await execution.validate_prompt(preview_id, graph, [preview_id])
+    if not valid or node_errors:
+        raise PolicyError(f"this graph cannot run here: {_reasons(error, node_errors)}")
+    del graph[preview_id]
+    return graph
+
+
+def _reasons(error: Any, node_errors: dict[str, Any]) -> str:
+    reasons = [
+        f"node {node_id.rpartition('.')[2]} ({found['class_type']}): {reason['message']}: "
+        f"{reason['details']}"
+        for node_id, found in node_errors.items()
+        for reason in found["errors"]
+    ]
+    return "; ".join(reasons) or str((error or {}).get("details") or error)

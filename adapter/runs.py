@@ -1,0 +1,59 @@
+"""What samplings reported from inside, until the image is saved.
+
+ComfyUI caches a sampler's output, so the prompt that saves an image is often not the
+one that sampled it. Reports are therefore kept by what was computed (`digest_run`), not
+by prompt, and a saved record says when its sampling came from an earlier prompt.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from ..src.comfyui_provenance.record import JsonObject
+
+_CAPACITY: Final = 1024
+"""Samplings to remember: about 2 KB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sampling that ran in this process.
+
+    Attributes:
+        prompt_id: The prompt that ran it.
+        entry: What it reported, as fields of a record's `samplings` entry.
+    """
+
+    prompt_id: str
+    entry: JsonObject
+
+
+_runs: OrderedDict[tuple[str, int], Run] = OrderedDict()
+_lock = Lock()
+
+
+def remember(run_digest: str, list_index: int, run: Run) -> None:
+    """Keep a report, in place of an older one of the same computation.
+
+    Args:
+        run_digest: From `digest_run`.
+        list_index: Which of a list of inputs the node ran on, from 0.
+        run: The report.
+    """
+    with _lock:
+        _runs[run_digest, list_index] = run
+        _runs.move_to_end((run_digest, list_index))
+        while len(_runs) > _CAPACITY:
+            _runs.popitem(last=False)
+
+
+def recall(run_digest: str, list_index: int) -> Run | None:
+    """Give the report of a computation, if this process ran it.
+
+    A node that ran once for a whole list of images has its report at index 0.
+    """
+    with _lock:
+        return _runs.get((run_digest, list_index)) or _runs.get((run_digest, 0))

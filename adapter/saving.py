@@ -1,0 +1,264 @@
+"""Saving images with their record; an image is never lost because a record failed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import torch
+from comfy.cli_args import args
+from comfy_execution.utils import get_executing_context
+
+from ..src.comfyui_provenance import __version__
+from ..src.comfyui_provenance.containers.png import embed_text
+from ..src.comfyui_provenance.digest import digest_text, digest_value
+from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
+from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, dump_prompt
+from ..src.comfyui_provenance.graph.samplings import Sampling, read_samplings
+from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, encode_png
+from ..src.comfyui_provenance.record import (
+    KEYWORD,
+    UNRESOLVED,
+    VERSION,
+    JsonObject,
+    Record,
+    Subject,
+    failed_record,
+    seal,
+    to_sampling_entry,
+    to_tuple,
+)
+from .images import to_pixels
+from .ledger import remember_graph
+from .live_prompt import digest_run, live_nodes, prompt_upstream
+from .materials import list_materials
+from .output_files import plan_output, write_new
+from .probes import capture_environment
+from .runs import recall
+
+_log = logging.getLogger(__name__)
+
+_OUTSIDE_MODE: Final = ("clip", "vae")
+"""Inputs of nodes that encode text, or encode and decode images, with models of their own."""
+
+
+@dataclass(slots=True)
+class Saved:
+    """What a save did.
+
+    Attributes:
+        images: As core's Save Image reports them to the page.
+        warnings: Sentences for the user.
+        records: The records that were written, one for each image that has one.
+    """
+
+    images: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+
+def save_images(
+    images: torch.Tensor,
+    prefix: str,
+    *,
+    sidecar: bool,
+    node_id: str,
+    input_name: str,
+    dynprompt: Any,
+    extra_pnginfo: dict[str, Any] | None,
+) -> Saved:
+    """Save a batch as PNG files, each with the record of what made it.
+
+    Args:
+        images: IMAGE of shape (batch, height, width, channels).
+        prefix: As core's Save Image takes it.
+        sidecar: Whether to write the record beside the image, too.
+        node_id: The saving node.
+        input_name: The input of that node that the images came through.
+        dynprompt: The running prompt, from `Hidden.dynprompt`.
+        extra_pnginfo: What ComfyUI wants in the file besides the prompt.
+
+    Raises:
+        ValueError: The prefix leads out of the output folder.
+        OSError: A file cannot be written.
+    """
+    frames = to_pixels(images)
+    name = plan_output(prefix, width=frames[0].width, height=frames[0].height)
+    saved = Saved()
+    texts = {} if args.disable_metadata else _host_texts(dynprompt, extra_pnginfo)
+    document = None
+    if not args.disable_metadata:
+        document = _describe(dynprompt, node_id, input_name, saved.warnings)
+    counter = name.counter
+    for batch_index, pixels in enumerate(frames):
+        record = _close(document, pixels, batch_index, len(frames), saved)
+        contents = {".png": _encode(pixels, {**texts, **record}, saved.warnings)}
+        if sidecar and KEYWORD in record:
+            contents[".provenance.json"] = record[KEYWORD].encode("ascii")
+        counter = write_new(name, counter, batch_index, contents)
+        saved.images.append(
+            {
+                "filename": f"{name.file_name(counter, batch_index)}.png",
+                "subfolder": name.subfolder,
+                "type": "output",
+            }
+        )
+        counter += 1
+    return saved
+
+
+def _encode(pixels: Pixels, texts: dict[str, str], warnings: list[str]) -> bytes:
+    """Encode one image with its texts, or without them where no PNG can carry them."""
+    encoded = encode_png(pixels)
+    try:
+        return embed_text(encoded, texts)
+    except ProvenanceError as error:
+        _warn(warnings, f"saved without metadata: {error}")
+        return encoded
+
+
+def _host_texts(dynprompt: Any, extra_pnginfo: dict[str, Any] | None) -> dict[str, str]:
+    """Give the texts that core's Save Image writes, as it writes them."""
+    texts = {"prompt": json.dumps(dynprompt.get_original_prompt())}
+    for key, value in (extra_pnginfo or {}).items():
+        texts[key] = json.dumps(value)
+    return texts
+
+
+def _describe(
+    dynprompt: Any, node_id: str, input_name: str, warnings: list[str]
+) -> JsonObject | str:
+    """Give what the records of a batch share, or the reason why there are none."""
+    try:
+        return _shared_document(dynprompt, node_id, input_name, warnings)
+    # Whatever goes wrong here, foreign code included, must not cost the user the image.
+    except Exception as error:  # noqa: BLE001
+        _log.warning("could not make a provenance record", exc_info=True)
+        return f"{type(error).__name__}: {error}"
+
+
+def _close(
+    document: JsonObject | str | None, pixels: Pixels, index: int, size: int, saved: Saved
+) -> dict[str, str]:
+    """Give the record's text for one image, by keyword."""
+    if document is None:
+        return {}
+    reason = document
+    if not isinstance(document, str):
+        subject = Subject(
+            digest_pixels(pixels),
+            pixels.width,
+            pixels.height,
+            pixels.channels,
+            index,
+            size,
+            _list_index(),
+        )
+        try:
+            record = seal({**document, "subject": subject.to_json()})
+            saved.records.append(record)
+            return {KEYWORD: record.dump()}
+        except ProvenanceError as error:
+            reason = f"{type(error).__name__}: {error}"
+    _warn(saved.warnings, f"saved without a record: {reason}")
+    return {KEYWORD: failed_record(str(reason))}
+
+
+def _shared_document(
+    dynprompt: Any, node_id: str, input_name: str, warnings: list[str]
+) -> JsonObject:
+    nodes = live_nodes(dynprompt)
+    source = nodes[node_id]["inputs"].get(input_name)
+    if not isinstance(source, list):
+        raise GraphError(f"{input_name}: expected a link to another node's image")
+    output = Link(NodeId(source[0]), source[1])
+    prompt = prompt_upstream(nodes, output.node_id)
+    materials = list_materials(prompt)
+    samplings = read_samplings(prompt, output.node_id)
+    entries = [_sampling_entry(sampling, nodes) for sampling in samplings]
+    graph = dump_prompt(prompt)
+    parameters = _parameters(entries, samplings, prompt, materials)
+    for entry in entries:
+        warnings.extend(str(text) for text in _list(entry, "warnings"))
+    remember_graph(prompt, output)
+    return {
+        "version": VERSION,
+        "generator": {"name": "comfyui-provenance", "version": __version__},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "graph": graph,
+        "graph_sha256": digest_text(graph).hex,
+        "output": {"node_id": output.node_id, "slot": output.slot},
+        "tuple": parameters,
+        "recipe": str(digest_value(parameters)),
+        "samplings": [*entries],
+        "materials": [material.to_json() for material in materials],
+        "environment": capture_environment({node.class_type for node in prompt.nodes.values()}),
+        "determinism": _determinism(entries, prompt),
+        "warnings": [*dict.fromkeys(warnings)],
+    }
+
+
+def _sampling_entry(sampling: Sampling, nodes: dict[str, Any]) -> JsonObject:
+    """Give what a sampler reported from inside, or what the graph says of it."""
+    entry = to_sampling_entry(sampling)
+    run = recall(digest_run(nodes, sampling.node_id), _list_index())
+    if run is None:
+        return entry
+    context = get_executing_context()
+    cached = context is not None and run.prompt_id != context.prompt_id
+    return {**entry, **run.entry, "cached": cached}
+
+
+def _parameters(
+    entries: list[JsonObject], samplings: list[Sampling], prompt: Prompt, materials: list[Any]
+) -> JsonObject:
+    """Give the tuple: that of the last sampling; empty for a graph that samples nothing."""
+    if not entries:
+        return {}
+    return to_tuple(entries[-1], prompt, samplings[-1].model, materials)
+
+
+def _determinism(entries: list[JsonObject], prompt: Prompt) -> JsonObject:
+    """Say what was asked for, what was in force, and what it did not reach."""
+    demotions: list[JsonObject] = []
+    for entry in entries:
+        if entry["source"] == "graph":
+            message = "a sampler outside Deterministic Mode, read from the graph"
+            demotions.append(_demotion(str(entry["node_id"]), str(entry["class_type"]), message))
+        demotions.extend(
+            _demotion(str(entry["node_id"]), str(entry["class_type"]), str(message))
+            for message in _list(entry, "demotions")
+        )
+    for node_id, node in prompt.nodes.items():
+        used = [name for name in _OUTSIDE_MODE if isinstance(node.inputs.get(name), Link)]
+        if used and not any(name == "model" for name in node.inputs):
+            message = f"uses its {' and '.join(used)} outside Deterministic Mode"
+            demotions.append(_demotion(node_id, node.class_type, message))
+    return {
+        "requested": any(entry.get("deterministic_mode") is True for entry in entries),
+        "batch_invariant": False,
+        "in_force": entries[-1].get("flags", UNRESOLVED) if entries else UNRESOLVED,
+        "demotions": [*demotions],
+    }
+
+
+def _demotion(node_id: str, class_type: str, message: str) -> JsonObject:
+    return {"node_id": node_id, "class_type": class_type, "message": message}
+
+
+def _list(entry: JsonObject, name: str) -> list[Any]:
+    value = entry.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _list_index() -> int:
+    context = get_executing_context()
+    return (context.list_index if context is not None else None) or 0
+
+
+def _warn(warnings: list[str], message: str) -> None:
+    _log.warning(message)
+    warnings.append(message)

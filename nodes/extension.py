@@ -1,0 +1,37 @@
+"""What the pack adds to ComfyUI."""
+
+from __future__ import annotations
+
+from comfy_api.latest import Caching, ComfyExtension, io
+
+from ..adapter.host import add_prompt_handler
+from ..adapter.ledger import GraphWatcher
+from ..adapter.seed_guard import refuse_bad_seeds
+from .read_record import ProvenanceReadRecord
+from .reproduce import ProvenanceReproduce, ProvenanceReproduceResult
+from .samplers import ProvenanceKSampler, ProvenanceKSamplerAdvanced
+from .save_image import ProvenanceSaveImage
+from .seed import ProvenanceSeed
+from .verify import ProvenanceVerify
+
+
+class ProvenanceExtension(ComfyExtension):
+    """The pack's nodes, its check of incoming seeds and its ledger of graphs."""
+
+    async def on_load(self) -> None:
+        """Start watching prompts."""
+        add_prompt_handler(refuse_bad_seeds)
+        await Caching().register_provider(GraphWatcher())
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """List the nodes, in the order of ComfyUI's menu."""
+        return [
+            ProvenanceKSampler,
+            ProvenanceKSamplerAdvanced,
+            ProvenanceSeed,
+            ProvenanceSaveImage,
+            ProvenanceReadRecord,
+            ProvenanceVerify,
+            ProvenanceReproduce,
+            ProvenanceReproduceResult,
+        ]

@@ -1,0 +1,412 @@
+"""Comparisons: a record with itself, with pixels, with graphs and with this machine.
+
+Each function answers one question and gives checks (which decide the level) or causes
+(which explain it). `judge` puts them into a report, the most likely cause first. A
+difference is a value here, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from .canonical import JsonValue
+from .digest import Digest, digest_text
+from .environment import compare_environments
+from .errors import GraphError, ProvenanceError
+from .graph.prompt import Link, NodeId, Prompt, parse_prompt
+from .graph.samplings import Sampling, read_samplings
+from .graph.trace import digest_graph
+from .pixels import Difference, Pixels, digest_pixels, measure_difference
+from .record import UNRESOLVED, JsonObject, Material, Record, to_sampling_entry, to_tuple
+from .verdict import Cause, CauseKind, Check, Level, Report
+
+ROUNDING_LEVELS: Final = 1
+"""The largest difference of an 8-bit sample that one rounding can make.
+
+ComfyUI truncates when it saves, so the smallest change of a float can move a sample by
+one level and no rounding moves it by two. Controls measured per model class and dtype
+will replace this number; until then such a difference is `unknown`, never a match.
+"""
+
+_FIELD_KINDS: Final[Mapping[str, CauseKind]] = {
+    "seed": CauseKind.SEED,
+    "sampler": CauseKind.SAMPLER,
+    "scheduler": CauseKind.SCHEDULER,
+    "steps": CauseKind.STEPS,
+    "cfg": CauseKind.CFG,
+    "denoise": CauseKind.DENOISE,
+    "width": CauseKind.SIZE,
+    "height": CauseKind.SIZE,
+}
+
+_TEXT_KINDS: Final[Mapping[str, CauseKind]] = {
+    "positive": CauseKind.PROMPT_TEXT,
+    "negative": CauseKind.NEGATIVE_TEXT,
+}
+
+_TUPLE_KINDS: Final[Mapping[str, CauseKind]] = {
+    "model_version": CauseKind.MODEL_FILE,
+    "prompt_sha256": CauseKind.PROMPT_TEXT,
+    "negative_prompt_sha256": CauseKind.NEGATIVE_TEXT,
+    **_FIELD_KINDS,
+}
+
+_MATERIAL_KINDS: Final[Mapping[str, CauseKind]] = {
+    "loras": CauseKind.ADAPTER_FILE,
+    "hypernetworks": CauseKind.ADAPTER_FILE,
+    "embeddings": CauseKind.ADAPTER_FILE,
+    "controlnet": CauseKind.CONTROLNET,
+    "input": CauseKind.INPUT_IMAGE,
+}
+
+_UNNAMED: Final = frozenset(
+    {
+        CauseKind.COMFYUI_VERSION,
+        CauseKind.LIBRARY_VERSION,
+        CauseKind.DEVICE,
+        CauseKind.CPU_ISA,
+        CauseKind.THREADS,
+        CauseKind.PRECISION,
+        CauseKind.ATTENTION,
+        CauseKind.NODE_PACK,
+        CauseKind.NUMERICS,
+    }
+)
+"""Causes that can be rounding and nothing else."""
+
+
+_OWN_GRAPH: Final = "the record's graph"
+_FILE_GRAPH: Final = "the file's prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What a file says about itself.
+
+    Attributes:
+        checks: Of the record's own digests, its graph, its tuple and the file's pixels.
+        causes: What was edited since the image was saved, parameters first.
+    """
+
+    checks: tuple[Check, ...]
+    causes: tuple[Cause, ...]
+
+
+def compare_integrity(record: Record, pixels: Pixels | None, prompt: str | None) -> Integrity:
+    """Compare a record with itself and with the file that carries it.
+
+    Args:
+        record: As read from the file.
+        pixels: The file's decoded pixels; `None` for a record without its image.
+        prompt: The file's `prompt` text, as ComfyUI writes it, if it has one.
+    """
+    graphs = [*_graphs(record, prompt)]
+    edits = _unique(cause for _, graph in graphs for cause in _parameter_causes(record, graph))
+    checks = [
+        _check_digest("record", "the record", record.digest, str(record.actual_digest())),
+        _check_graph(record, graphs, prompt),
+        _check_tuple(record, edits),
+    ]
+    causes = list(edits)
+    if checks[1].level is Level.MISMATCH:
+        causes.append(
+            Cause(
+                CauseKind.GRAPH_EDITED,
+                "the graph in this file is not the one that made the image",
+                checks[1].expected,
+                checks[1].found,
+                None,
+            )
+        )
+    if checks[0].level is Level.MISMATCH or (checks[2].level is Level.MISMATCH and not edits):
+        edited = checks[0] if checks[0].level is Level.MISMATCH else checks[2]
+        causes.append(
+            Cause(
+                CauseKind.RECORD_EDITED,
+                "the record was changed after it was written",
+                edited.expected,
+                edited.found,
+                None,
+            )
+        )
+    if pixels is not None:
+        found = digest_pixels(pixels)
+        checks.append(
+            _check_digest("image", "the file's pixels", str(record.subject.digest), str(found))
+        )
+        if found != record.subject.digest:
+            causes.append(
+                Cause(
+                    CauseKind.IMAGE_EDITED,
+                    "the file's pixels are not the ones that were saved",
+                    str(record.subject.digest),
+                    str(found),
+                    None,
+                )
+            )
+    return Integrity(tuple(checks), tuple(causes))
+
+
+def compare_pixels(
+    name: str, expected: Digest, found: Pixels, reference: Pixels | None, *, explained: bool
+) -> tuple[Check, Difference | None]:
+    """Compare pixels with a digest, and measure how far they are from a reference.
+
+    Args:
+        name: Of the check.
+        expected: The digest that the pixels should have.
+        found: The pixels in question.
+        reference: Pixels to measure against; `None` if there are none.
+        explained: Whether a change other than rounding is already known.
+    """
+    digest = digest_pixels(found)
+    difference = None
+    if reference is not None and _geometry(reference) == _geometry(found):
+        difference = measure_difference(reference, found)
+    if digest == expected:
+        check = Check(
+            name, Level.BITWISE, str(expected), str(digest), "the same pixels, bit for bit"
+        )
+        return check, difference
+    level, message = Level.MISMATCH, "not the same pixels"
+    if reference is not None and difference is None:
+        message = "another size or number of channels"
+    elif difference is not None and reference is not None:
+        message = (
+            f"{difference.differing_fraction:.2%} of the pixels differ, by up to "
+            f"{difference.max_abs} of 255 levels"
+        )
+        same_reference = digest_pixels(reference) == expected
+        if same_reference and difference.max_abs <= ROUNDING_LEVELS and not explained:
+            level = Level.UNKNOWN
+            message += "; this can be rounding, for which no controls were measured here"
+    return Check(name, level, str(expected), str(digest), message), difference
+
+
+def compare_materials(recorded: Sequence[Material], present: Sequence[Material]) -> list[Cause]:
+    """List the files that are not here as recorded.
+
+    Args:
+        recorded: From the record.
+        present: The same graph's materials on this machine.
+    """
+    now = {(material.node_id, material.input): material for material in present}
+    causes: list[Cause] = []
+    for material in recorded:
+        found = now.get((material.node_id, material.input))
+        if found is None or material.sha256 is None or material.sha256 == found.sha256:
+            continue
+        state = found.sha256 or found.status
+        causes.append(
+            Cause(
+                _MATERIAL_KINDS.get(material.kind, CauseKind.MODEL_FILE),
+                f"{material.kind} file {material.name!r} is not the one that was used; put the "
+                "file with the recorded sha256 in its place",
+                material.sha256,
+                state,
+                material.node_id,
+            )
+        )
+    return causes
+
+
+def compare_machines(recorded: JsonObject, now: JsonObject) -> list[Cause]:
+    """List the differences between two environments, as possible causes."""
+    return [
+        Cause(
+            difference.kind,
+            f"{difference.name} is not what it was",
+            difference.recorded,
+            difference.now,
+            None,
+        )
+        for difference in compare_environments(recorded, now)
+    ]
+
+
+def judge(
+    checks: Iterable[Check],
+    causes: Iterable[Cause],
+    difference: Difference | None,
+    notes: Iterable[str] = (),
+) -> Report:
+    """Put findings into a report.
+
+    A verdict below bitwise that nothing explains gets the honest last word, `numerics`.
+    """
+    found = tuple(checks)
+    level = min((check.level for check in found), default=Level.UNKNOWN)
+    explained = list(causes) if level is not Level.BITWISE else []
+    if level < Level.BITWISE and found and not explained:
+        explained = [
+            Cause(
+                CauseKind.NUMERICS,
+                "everything that was recorded is equal, and the bits still differ",
+                None,
+                None,
+                None,
+            )
+        ]
+    return Report(
+        checks=found,
+        causes=tuple(explained),
+        pixels=difference.to_json() if difference is not None else None,
+        notes=tuple(notes),
+    )
+
+
+def is_explained(causes: Iterable[Cause]) -> bool:
+    """Tell whether a cause is known that is more than rounding."""
+    return any(cause.kind not in _UNNAMED for cause in causes)
+
+
+def _graphs(record: Record, prompt: str | None) -> Iterator[tuple[str, Prompt]]:
+    """Yield the graphs that a file carries, each pruned to the image."""
+    with suppress(ProvenanceError):
+        yield _OWN_GRAPH, record.prompt()
+    if prompt is not None:
+        with suppress(ProvenanceError):
+            yield _FILE_GRAPH, parse_prompt(prompt, needed=[record.output.node_id])
+
+
+def _check_digest(name: str, what: str, expected: str, found: str) -> Check:
+    same = expected == found
+    return Check(
+        name,
+        Level.BITWISE if same else Level.MISMATCH,
+        expected,
+        found,
+        f"{what} {'has' if same else 'does not have'} the recorded digest",
+    )
+
+
+def _check_graph(record: Record, graphs: Sequence[tuple[str, Prompt]], prompt: str | None) -> Check:
+    """Compare the record's graph with its digest and with the file's prompt."""
+    found = digest_text(record.graph).hex
+    by_name = dict(graphs)
+    own, other = by_name.get(_OWN_GRAPH), by_name.get(_FILE_GRAPH)
+    if found != record.graph_sha256 or own is None:
+        message = "the record's graph does not have the recorded digest"
+    elif prompt is not None and (other is None or not _same_graph(own, other, record.output)):
+        message = "the file's prompt is not the record's graph"
+        found = digest_text(prompt).hex
+    else:
+        message = "the graph has the recorded digest"
+        return Check("graph", Level.BITWISE, record.graph_sha256, found, message)
+    return Check("graph", Level.MISMATCH, record.graph_sha256, found, message)
+
+
+def _same_graph(first: Prompt, second: Prompt, output: Link) -> bool:
+    try:
+        return digest_graph(first, output) == digest_graph(second, output)
+    except GraphError:
+        return False
+
+
+def _check_tuple(record: Record, edits: Sequence[Cause]) -> Check:
+    """Compare the tuple with its digest and with the graph."""
+    found = str(record.actual_recipe())
+    if found != record.recipe:
+        message, level = "the tuple does not have the recorded digest", Level.MISMATCH
+    elif edits:
+        message, level = "the tuple and the graph disagree", Level.MISMATCH
+    else:
+        message, level = (
+            "the tuple has the recorded digest and agrees with the graph",
+            Level.BITWISE,
+        )
+    return Check("tuple", level, record.recipe, found, message)
+
+
+def _parameter_causes(record: Record, prompt: Prompt) -> list[Cause]:
+    """List where a graph's widgets disagree with what the record says ran."""
+    try:
+        samplings = read_samplings(prompt, record.output.node_id)
+    except (GraphError, KeyError):
+        return []
+    recorded = {str(entry.get("node_id")): entry for entry in record.samplings}
+    causes: list[Cause] = []
+    for sampling in samplings:
+        if sampling.node_id in recorded:
+            causes.extend(_sampling_causes(recorded[sampling.node_id], sampling))
+    causes.extend(_name_causes(record.materials, prompt))
+    if samplings:
+        causes.extend(_tuple_causes(record, prompt, samplings[-1]))
+    return _unique(causes)
+
+
+def _sampling_causes(recorded: JsonObject, sampling: Sampling) -> Iterator[Cause]:
+    entry = to_sampling_entry(sampling)
+    for field, kind in _FIELD_KINDS.items():
+        if _disagree(recorded.get(field), entry[field]):
+            yield _graph_cause(kind, field, recorded.get(field), entry[field], sampling.node_id)
+    for field, kind in _TEXT_KINDS.items():
+        if _texts(recorded, "sha256", field) != _texts(entry, "sha256", field):
+            before, after = _texts(recorded, "text", field), _texts(entry, "text", field)
+            yield _graph_cause(kind, f"{field} text", before, after, sampling.node_id)
+
+
+def _texts(entry: Mapping[str, JsonValue], key: str, field: str) -> JsonValue:
+    """Give one value of each of a sampling's texts; alone if there is one."""
+    texts = entry.get(field)
+    if not isinstance(texts, list):
+        return None
+    values = [text.get(key) for text in texts if isinstance(text, dict)]
+    return values[0] if len(values) == 1 else values
+
+
+def _name_causes(materials: Iterable[Material], prompt: Prompt) -> Iterator[Cause]:
+    for material in materials:
+        node = prompt.nodes.get(material.node_id)
+        named = node.inputs.get(material.input) if node is not None else None
+        if isinstance(named, str) and named != material.name:
+            kind = _MATERIAL_KINDS.get(material.kind, CauseKind.MODEL_FILE)
+            yield _graph_cause(kind, material.kind, material.name, named, material.node_id)
+
+
+def _tuple_causes(record: Record, prompt: Prompt, sampling: Sampling) -> Iterator[Cause]:
+    """Compare the record's tuple with the one that the graph gives."""
+    entry = to_sampling_entry(sampling)
+    given = to_tuple(entry, prompt, sampling.model, record.materials)
+    recorded = record.parameters
+    for field, kind in _TUPLE_KINDS.items():
+        if field in _FIELD_KINDS and _disagree(recorded.get(field), given[field]):
+            yield _graph_cause(kind, field, recorded.get(field), given[field], sampling.node_id)
+    before, after = recorded.get("adapters"), given["adapters"]
+    if before != after and isinstance(before, list) and isinstance(after, list):
+        yield _graph_cause(CauseKind.ADAPTER_STRENGTH, "adapters", before, after, sampling.node_id)
+
+
+def _graph_cause(
+    kind: CauseKind, what: str, recorded: JsonValue, now: JsonValue, node_id: NodeId
+) -> Cause:
+    message = (
+        f"{what} was {_shown(recorded)} when the image was made; the graph now says {_shown(now)}"
+    )
+    return Cause(kind, message, recorded, now, node_id)
+
+
+def _disagree(recorded: JsonValue, now: JsonValue) -> bool:
+    """Tell whether two values are both known and not the same."""
+    known = recorded not in (None, UNRESOLVED) and now not in (None, UNRESOLVED)
+    return known and recorded != now
+
+
+def _shown(value: JsonValue) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _geometry(pixels: Pixels) -> tuple[int, int, int]:
+    return pixels.height, pixels.width, pixels.channels
+
+
+def _unique(causes: Iterable[Cause]) -> list[Cause]:
+    """Keep the first cause of each kind and node."""
+    kept: dict[tuple[CauseKind, str | None], Cause] = {}
+    for cause in causes:
+        kept.setdefault((cause.kind, cause.node_id), cause)
+    return list(kept.values())

@@ -1,0 +1,1 @@
+"""The API-format graph: parse it, trace what an image depends on, rebuild it."""

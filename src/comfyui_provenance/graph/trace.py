@@ -1,0 +1,96 @@
+"""Traces: the nodes upstream of an image, and a digest of what they compute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from ..canonical import JsonValue
+from ..digest import Digest, digest_value
+from ..errors import GraphError
+from .prompt import Input, Link, Node, NodeId, Prompt
+
+
+def upstream(prompt: Prompt, node_id: NodeId) -> list[NodeId]:
+    """List what a node depends on: each node once, inputs before users, the node last.
+
+    Raises:
+        GraphError: There is no such node, or its dependencies form a cycle.
+    """
+    return _trace(prompt, [node_id])
+
+
+def prune(prompt: Prompt, node_ids: Iterable[NodeId]) -> Prompt:
+    """Keep these nodes and what they depend on, in the prompt's order.
+
+    Raises:
+        GraphError: There is no such node, or its dependencies form a cycle.
+    """
+    kept = set(_trace(prompt, node_ids))
+    return Prompt({node_id: node for node_id, node in prompt.nodes.items() if node_id in kept})
+
+
+def digest_graph(prompt: Prompt, link: Link) -> Digest:
+    """Digest the computation that gives the value at a link.
+
+    Two links have one digest where the same classes are wired in the same way
+    with the same literals; node ids and the order of keys do not count, and
+    literals are compared by their exact JSON, so `1` is not `1.0`.
+
+    Raises:
+        GraphError: There is no such node, or its dependencies form a cycle.
+    """
+    digests: dict[NodeId, str] = {}
+    for node_id in upstream(prompt, link.node_id):
+        digests[node_id] = str(_digest_node(prompt.nodes[node_id], digests))
+    return digest_value(_to_signature(link, digests))
+
+
+def _trace(prompt: Prompt, node_ids: Iterable[NodeId]) -> list[NodeId]:
+    """Depth-first search from these nodes, inputs in order."""
+    order: dict[NodeId, None] = {}
+    # Explicit stack: a prompt from a stranger must not exhaust ours. Its keys are
+    # the path from the start to the node in hand.
+    path: dict[NodeId, Iterator[NodeId]] = {}
+    for start in node_ids:
+        if start not in prompt.nodes:
+            raise GraphError(f"expected a node {start[:80]!a} in the prompt, got none")
+        if start not in order:
+            path[start] = _sources(prompt.nodes[start])
+        while path:
+            node_id, sources = next(reversed(path.items()))
+            source = next((item for item in sources if item not in order), None)
+            if source is None:
+                del path[node_id]
+                order[node_id] = None
+            elif source in path:
+                raise GraphError(f"cycle: {_show_cycle(path, source)}")
+            else:
+                path[source] = _sources(prompt.nodes[source])
+    return list(order)
+
+
+def _sources(node: Node) -> Iterator[NodeId]:
+    return (value.node_id for value in node.inputs.values() if isinstance(value, Link))
+
+
+def _show_cycle(path: Iterable[NodeId], source: NodeId) -> str:
+    """Name the nodes of a cycle from its first to its first again, eight at most."""
+    nodes = list(path)
+    cycle = [f"{node_id[:80]!a}" for node_id in nodes[nodes.index(source) :]]
+    shown = cycle if len(cycle) <= 8 else [*cycle[:7], f"{len(cycle) - 7} more"]
+    return " <- ".join([*shown, cycle[0]])
+
+
+def _digest_node(node: Node, digests: dict[NodeId, str]) -> Digest:
+    inputs: dict[str, JsonValue] = {
+        name: _to_signature(value, digests) for name, value in node.inputs.items()
+    }
+    return digest_value({"class_type": node.class_type, "inputs": inputs})
+
+
+def _to_signature(value: Input, digests: dict[NodeId, str]) -> dict[str, JsonValue]:
+    if isinstance(value, Link):
+        return {"node": digests[value.node_id], "slot": str(value.slot)}
+    # As text: a seed past 2^53 or a NaN has no canonical form.
+    return {"literal": json.dumps(value, sort_keys=True, separators=(",", ":"))}

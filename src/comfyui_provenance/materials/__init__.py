@@ -1,0 +1,1 @@
+"""Files that go into an image: their digests, and when a known digest still holds."""

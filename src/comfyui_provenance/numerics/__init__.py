@@ -1,0 +1,1 @@
+"""What needs torch: pinning and reading the flags that decide the bits."""

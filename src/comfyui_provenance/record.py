@@ -1,0 +1,438 @@
+"""The record: one JSON document about how one image was generated.
+
+`docs/record.md` is normative for the fields. A `Record` keeps its document whole, so
+that unknown fields survive reading and writing; the properties give the parts that
+this version understands. `seal` closes a document with the digest of its canonical
+form, `parse_record` reads one back from a stranger's file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias, cast
+
+from .canonical import JsonValue, dump_ascii, parse_json
+from .digest import Digest, digest_text, digest_value, parse_digest
+from .errors import GraphError, RecordError
+from .graph.prompt import Link, NodeId, Prompt, parse_prompt
+from .graph.samplings import PromptText, Sampling
+from .graph.trace import upstream
+
+KEYWORD: Final = "provenance"
+"""The keyword under which an image carries its record."""
+
+VERSION: Final = 1
+"""Raised when a reader of older records would misread a newer one."""
+
+UNRESOLVED: Final = "unresolved"
+"""Stands for what could not be established, so that nobody has to guess."""
+
+WEIGHT_KINDS: Final = ("checkpoints", "diffusion_models")
+"""Folder types whose files are the weights that `tuple.model_version` names."""
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A file that the graph refers to.
+
+    Attributes:
+        kind: ComfyUI's folder type (`checkpoints`, `loras`, ...), or `input`.
+        name: As the graph names it, below that folder; never an absolute path.
+        node_id: The node that names it.
+        input: The input of that node.
+        status: `hashed`, `missing` or `unresolved`.
+        size_bytes: Size of the file, where it was hashed.
+        sha256: 64 hexadecimal digits, where it was hashed.
+    """
+
+    kind: str
+    name: str
+    node_id: NodeId
+    input: str
+    status: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+    def to_json(self) -> JsonObject:
+        """Give the entry of a record's `materials`."""
+        entry: JsonObject = {
+            "kind": self.kind,
+            "name": self.name,
+            "node_id": self.node_id,
+            "input": self.input,
+            "status": self.status,
+        }
+        if self.size_bytes is not None:
+            entry["size_bytes"] = self.size_bytes
+        if self.sha256 is not None:
+            entry["sha256"] = self.sha256
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The image that a record is about.
+
+    Attributes:
+        digest: Pixel digest of the image as saved.
+        width: In pixels.
+        height: In pixels.
+        channels: 1 to 4.
+        batch_index: Position in its batch, from 0.
+        batch_size: Images in that batch.
+        list_index: Position in a list of batches, from 0.
+    """
+
+    digest: Digest
+    width: int
+    height: int
+    channels: int
+    batch_index: int = 0
+    batch_size: int = 1
+    list_index: int = 0
+
+    def to_json(self) -> JsonObject:
+        """Give a record's `subject`."""
+        return {
+            "digest": str(self.digest),
+            "width": self.width,
+            "height": self.height,
+            "channels": self.channels,
+            "batch_index": self.batch_index,
+            "batch_size": self.batch_size,
+            "list_index": self.list_index,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A parsed record.
+
+    Attributes:
+        document: The whole JSON object, unknown fields included.
+    """
+
+    document: Mapping[str, JsonValue]
+
+    @property
+    def subject(self) -> Subject:
+        """The image it is about."""
+        subject = _object(self.document, "subject")
+        return Subject(
+            digest=_digest(subject, "digest"),
+            width=_integer(subject, "width"),
+            height=_integer(subject, "height"),
+            channels=_integer(subject, "channels"),
+            batch_index=_integer(subject, "batch_index", default=0),
+            batch_size=_integer(subject, "batch_size", default=1),
+            list_index=_integer(subject, "list_index", default=0),
+        )
+
+    @property
+    def graph(self) -> str:
+        """The exact JSON text of the executed prompt, pruned to this image."""
+        return _text(self.document, "graph")
+
+    @property
+    def graph_sha256(self) -> str:
+        """64 hexadecimal digits: what sha256 of `graph` should be."""
+        return _text(self.document, "graph_sha256")
+
+    @property
+    def output(self) -> Link:
+        """Where in the graph the image comes out."""
+        output = _object(self.document, "output")
+        return Link(NodeId(_text(output, "node_id")), _integer(output, "slot"))
+
+    @property
+    def recipe(self) -> str:
+        """The digest of the tuple, as written."""
+        return _text(self.document, "recipe")
+
+    @property
+    def parameters(self) -> JsonObject:
+        """The record's `tuple`: the parameters of the last sampling."""
+        return _object(self.document, "tuple")
+
+    @property
+    def samplings(self) -> list[JsonObject]:
+        """Every sampling upstream of the image, in order."""
+        return _objects(self.document, "samplings")
+
+    @property
+    def materials(self) -> list[Material]:
+        """Every file that the graph refers to."""
+        return [
+            Material(
+                kind=_text(entry, "kind"),
+                name=_text(entry, "name"),
+                node_id=NodeId(_text(entry, "node_id")),
+                input=_text(entry, "input"),
+                status=_text(entry, "status"),
+                size_bytes=_integer(entry, "size_bytes") if "size_bytes" in entry else None,
+                sha256=_text(entry, "sha256") if "sha256" in entry else None,
+            )
+            for entry in _objects(self.document, "materials")
+        ]
+
+    @property
+    def environment(self) -> JsonObject:
+        """Versions, device and settings under which the image was made."""
+        return _object(self.document, "environment")
+
+    @property
+    def digest(self) -> str:
+        """The digest of the rest of the document, as written."""
+        return _text(self.document, "digest")
+
+    def actual_digest(self) -> Digest:
+        """Compute the digest of the document without its `digest`."""
+        return _document_digest(self.document)
+
+    def actual_recipe(self) -> Digest:
+        """Compute the digest of the tuple."""
+        return digest_value(self.parameters)
+
+    def prompt(self) -> Prompt:
+        """Parse the graph.
+
+        Raises:
+            GraphError: It is not a prompt, or lacks the node that gives the image.
+        """
+        prompt = parse_prompt(self.graph)
+        if self.output.node_id not in prompt.nodes:
+            raise GraphError(f"expected node {self.output.node_id!r} in the graph, found none")
+        return prompt
+
+    def dump(self) -> str:
+        """Give the ASCII text that an image carries."""
+        return dump_ascii(dict(self.document))
+
+
+def seal(document: Mapping[str, JsonValue]) -> Record:
+    """Close a document with the digest of its canonical form.
+
+    Raises:
+        CanonicalError: A value has no canonical form.
+        RecordError: A field that every record has is missing or of the wrong type.
+    """
+    sealed = {**document, "digest": str(_document_digest(document))}
+    return _checked(Record(sealed))
+
+
+def parse_record(text: str | bytes) -> Record:
+    """Read a record, from this version or an older one.
+
+    Raises:
+        RecordError: It is not a record, or one of a newer format.
+        LimitError: It is larger or deeper than we agree to read.
+    """
+    document = parse_json(text)
+    if not isinstance(document, dict):
+        raise RecordError(f"expected a JSON object, got {type(document).__name__}")
+    if "record_error" in document:
+        raise RecordError(
+            f"this image was saved without a record: {_text(document, 'record_error')}"
+        )
+    version = _integer(document, "version")
+    if version > VERSION:
+        raise RecordError(
+            f"expected a record of version {VERSION} or older, got {version}: update the pack"
+        )
+    return _checked(Record(document))
+
+
+def failed_record(reason: str) -> str:
+    """Give the ASCII text that an image carries where its record could not be made."""
+    return dump_ascii({"version": VERSION, "record_error": reason})
+
+
+def to_sampling_entry(sampling: Sampling) -> JsonObject:
+    """Give the entry of `samplings` that the graph alone supports."""
+    return {
+        "node_id": sampling.node_id,
+        "class_type": sampling.class_type,
+        "source": "graph",
+        "seed": _or_unresolved(str(sampling.seed) if _is_integer(sampling.seed) else None),
+        "sampler": _or_unresolved(sampling.sampler),
+        "scheduler": _or_unresolved(sampling.scheduler),
+        "steps": _or_unresolved(sampling.steps),
+        "cfg": _or_unresolved(sampling.cfg),
+        "denoise": _or_unresolved(sampling.denoise),
+        "width": _or_unresolved(sampling.width),
+        "height": _or_unresolved(sampling.height),
+        "positive": [_to_text_entry(text) for text in sampling.positive],
+        "negative": [_to_text_entry(text) for text in sampling.negative],
+    }
+
+
+def to_tuple(
+    entry: Mapping[str, JsonValue],
+    prompt: Prompt,
+    model: Link | None,
+    materials: Sequence[Material],
+) -> JsonObject:
+    """Give a record's `tuple` for one sampling.
+
+    Args:
+        entry: The sampling, as `to_sampling_entry` gives it, overridden by what was seen
+            from inside.
+        prompt: The graph it stands in.
+        model: Where that sampling's model comes from.
+        materials: Of the whole graph.
+    """
+    nodes = upstream(prompt, model.node_id) if model is not None else []
+    order = {node_id: position for position, node_id in enumerate(nodes)}
+    used = sorted(
+        (material for material in materials if material.node_id in order),
+        key=lambda material: order[material.node_id],
+    )
+    weights = [material.sha256 for material in used if material.kind in WEIGHT_KINDS]
+    return {
+        "model_version": _one_digest(weights),
+        "seed": entry["seed"],
+        "sampler": entry["sampler"],
+        "scheduler": entry["scheduler"],
+        "steps": entry["steps"],
+        "cfg": entry["cfg"],
+        "denoise": entry["denoise"],
+        "width": entry["width"],
+        "height": entry["height"],
+        "prompt_sha256": _one_digest(_text_digests(entry, "positive")),
+        "negative_prompt_sha256": _one_digest(_text_digests(entry, "negative")),
+        "adapters": [
+            {
+                "name": material.name,
+                "sha256": material.sha256 or UNRESOLVED,
+                "strengths": _strengths(prompt, material.node_id),
+            }
+            for material in used
+            if material.kind == "loras"
+        ],
+    }
+
+
+def _checked(record: Record) -> Record:
+    """Touch every field that every record has."""
+    _ = (record.subject, record.graph, record.graph_sha256, record.output, record.recipe)
+    _ = (record.parameters, record.samplings, record.materials, record.environment, record.digest)
+    return record
+
+
+def _document_digest(document: Mapping[str, JsonValue]) -> Digest:
+    return digest_value({name: value for name, value in document.items() if name != "digest"})
+
+
+def _to_text_entry(text: PromptText) -> JsonObject:
+    entry: JsonObject = {"node_id": text.node_id, "input": text.input}
+    if text.text is None:
+        return {**entry, "sha256": UNRESOLVED}
+    return {**entry, "text": text.text, "sha256": digest_text(text.text).hex}
+
+
+def _text_digests(entry: Mapping[str, JsonValue], name: str) -> list[str | None]:
+    texts = entry.get(name)
+    if not isinstance(texts, list):
+        return []
+    return [
+        digest
+        for text in texts
+        if isinstance(text, dict) and isinstance(digest := text.get("sha256"), str)
+    ]
+
+
+def _one_digest(digests: Iterable[str | None]) -> str:
+    """Give one digest for several: itself alone, else that of their canonical list."""
+    found = list(digests)
+    if not found or any(digest in (None, UNRESOLVED) for digest in found):
+        return UNRESOLVED
+    if len(found) == 1:
+        return cast("str", found[0])
+    return digest_value([*found]).hex
+
+
+def _strengths(prompt: Prompt, node_id: NodeId) -> JsonObject:
+    inputs = prompt.nodes[node_id].inputs
+    return {
+        name: UNRESOLVED if isinstance(value, Link) else value
+        for name, value in inputs.items()
+        if name.startswith("strength")
+    }
+
+
+def _or_unresolved(value: JsonValue) -> JsonValue:
+    return UNRESOLVED if value is None else value
+
+
+def _is_integer(value: JsonValue) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _object(document: Mapping[str, JsonValue], name: str) -> JsonObject:
+    value = document.get(name)
+    if not isinstance(value, dict):
+        raise RecordError(f"{name}: expected an object, got {type(value).__name__}")
+    return value
+
+
+def _objects(document: Mapping[str, JsonValue], name: str) -> list[JsonObject]:
+    value = document.get(name)
+    if not isinstance(value, list):
+        raise RecordError(f"{name}: expected a list, got {type(value).__name__}")
+    entries: list[JsonObject] = []
+    for entry in value:
+        if not isinstance(entry, dict):
+            raise RecordError(f"{name}: expected objects, got {type(entry).__name__}")
+        entries.append(entry)
+    return entries
+
+
+def _text(document: Mapping[str, JsonValue], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise RecordError(f"{name}: expected a string, got {type(value).__name__}")
+    return value
+
+
+def _integer(document: Mapping[str, JsonValue], name: str, *, default: int | None = None) -> int:
+    value = document.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise RecordError(f"{name}: expected an integer from 0, got {value!r}")
+    return value
+
+
+def _digest(document: Mapping[str, JsonValue], name: str) -> Digest:
+    return parse_digest(_text(document, name))
+
+
+def summarise(record: Record) -> str:
+    """Tell a record in a few plain lines.
+
+    Values come from strangers: whatever does not print is escaped.
+    """
+    subject = record.subject
+    generator = record.document.get("generator")
+    lines = [
+        f"Image: {subject.width} x {subject.height}, {subject.digest}",
+        f"Batch: image {subject.batch_index + 1} of {subject.batch_size}",
+        f"Made: {_plain(record.document.get('created'))} by {_plain(generator)}",
+    ]
+    lines += [f"{name}: {_plain(value)}" for name, value in record.parameters.items()]
+    lines += [
+        f"{material.kind}: {_plain(material.name)} {material.sha256 or material.status}"
+        for material in record.materials
+    ]
+    warnings = record.document.get("warnings")
+    lines += [
+        f"Warning: {_plain(text)}" for text in (warnings if isinstance(warnings, list) else [])
+    ]
+    return "\n".join(lines)
+
+
+def _plain(value: JsonValue) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
