@@ -1,0 +1,60 @@
+"""Fixtures that start a real ComfyUI, and the guard against a run in which nothing was tested."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from support.server import ComfyServer
+
+
+class ServerWith(Protocol):
+    """Gives the session's server of one configuration, started when it is first asked for."""
+
+    def __call__(
+        self, *arguments: str, environ: dict[str, str] | None = None, packs: tuple[Path, ...] = ()
+    ) -> ComfyServer:
+        """Find or start a server with these arguments of `main.py`, variables and packs."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def server_with() -> Iterator[ServerWith]:
+    started: dict[object, ComfyServer] = {}
+    with ExitStack() as stack:
+
+        def find_or_start(
+            *arguments: str, environ: dict[str, str] | None = None, packs: tuple[Path, ...] = ()
+        ) -> ComfyServer:
+            key = (arguments, tuple(sorted((environ or {}).items())), packs)
+            if key not in started:
+                server = ComfyServer(arguments=arguments, environ=environ, packs=packs)
+                started[key] = stack.enter_context(server)
+            return started[key]
+
+        yield find_or_start
+
+
+@pytest.fixture(scope="session")
+def server(server_with: ServerWith) -> ComfyServer:
+    return server_with()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    full = bool(os.environ.get("PROVENANCE_FULL"))
+    skip = pytest.mark.skip(reason="slow: runs with `python dev.py test --full`")
+    for item in items:
+        if item.get_closest_marker("full") and not full:
+            item.add_marker(skip)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    # A run in which every test was skipped has shown nothing.
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if exitstatus == pytest.ExitCode.OK and reporter and not reporter.stats.get("passed"):
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED

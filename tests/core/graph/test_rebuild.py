@@ -1,0 +1,62 @@
+"""A rebuilt prompt differs in what was asked for; the old one stays as it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from comfyui_provenance.errors import GraphError, LimitError
+from comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
+from comfyui_provenance.graph.rebuild import rename, set_input
+
+from support.builders import prompt_of
+
+PROMPT = Prompt(
+    {
+        NodeId("1"): Node("Loader", {"points": ["1", 0]}),
+        NodeId("2"): Node("KSampler", {"seed": 7, "model": Link(NodeId("1"), 0)}),
+    }
+)
+
+
+def test_renaming_changes_ids_and_links_but_no_literal() -> None:
+    assert rename(PROMPT, "x.") == Prompt(
+        {
+            NodeId("x.1"): Node("Loader", {"points": ["1", 0]}),
+            NodeId("x.2"): Node("KSampler", {"seed": 7, "model": Link(NodeId("x.1"), 0)}),
+        }
+    )
+
+
+def test_an_id_that_becomes_too_long_is_refused() -> None:
+    with pytest.raises(LimitError, match="at most 256 characters, got 257"):
+        rename(prompt_of(a=[]), "x" * 256)
+
+
+def test_an_input_is_set_in_its_place() -> None:
+    changed = set_input(PROMPT, NodeId("2"), "seed", 8)
+
+    assert list(changed.nodes[NodeId("2")].inputs.items()) == [
+        ("seed", 8),
+        ("model", Link(NodeId("1"), 0)),
+    ]
+    assert PROMPT.nodes[NodeId("2")].inputs["seed"] == 7
+
+
+def test_a_new_input_is_added_last() -> None:
+    changed = set_input(PROMPT, NodeId("2"), "steps", 20)
+
+    assert list(changed.nodes[NodeId("2")].inputs) == ["seed", "model", "steps"]
+
+
+def test_the_order_of_nodes_is_kept() -> None:
+    assert list(set_input(PROMPT, NodeId("1"), "points", []).nodes) == ["1", "2"]
+
+
+def test_an_input_of_no_node_cannot_be_set() -> None:
+    with pytest.raises(GraphError, match="expected a node '3' in the prompt, got none"):
+        set_input(PROMPT, NodeId("3"), "seed", 8)
+
+
+def test_a_dangling_link_cannot_be_set() -> None:
+    with pytest.raises(GraphError, match="dangling link"):
+        set_input(PROMPT, NodeId("2"), "model", Link(NodeId("3"), 0))
