@@ -7,6 +7,7 @@ free memory does not choose how many run together).
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
@@ -20,13 +21,15 @@ import nodes as comfy_nodes
 import torch
 from comfy_execution.utils import get_executing_context
 
-from ..src.comfyui_provenance.errors import SeedError
+from ..src.comfyui_provenance.errors import ProvenanceError, SeedError
 from ..src.comfyui_provenance.numerics.determinism import deterministic, read_flags
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.seeds import MAX_SEED, parse_seed, seed_warnings
 from .live_prompt import digest_run, live_nodes
 from .runs import Run, remember
+
+_log = logging.getLogger(__name__)
 
 _KEY: Final = "provenance"
 """The key of this pack's wrappers on a model."""
@@ -49,6 +52,13 @@ class _Observation:
     fields: JsonObject = field(default_factory=dict)
     batches: Counter[int] = field(default_factory=Counter)
     demotions: list[str] = field(default_factory=list)
+
+    def look(self, probe: Callable[[], JsonObject]) -> None:
+        """Add what a probe sees; one that fails costs its fields, never the sampling."""
+        try:
+            self.fields.update(probe())
+        except Exception:  # noqa: BLE001 - a model or guider of a kind never seen before
+            _log.warning("could not observe a part of this sampling", exc_info=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +143,21 @@ def sample(
             last_step=settings.last_step,
             force_full_denoise=settings.force_full_denoise,
         )
+    observation.look(lambda: _pixel_size(model, result["samples"]))
     entry = _to_entry(seed, settings, observation, warnings, deterministic_mode=deterministic_mode)
-    entry.update(_pixel_size(model, result["samples"]))
-    context = get_executing_context()
-    remember(
-        digest_run(live_nodes(dynprompt), node_id),
-        (context.list_index if context is not None else None) or 0,
-        Run(context.prompt_id if context is not None else "", entry),
-    )
+    _remember(entry, node_id, dynprompt)
     return result, warnings
+
+
+def _remember(entry: JsonObject, node_id: str, dynprompt: Any) -> None:
+    """Keep the report for when the image is saved; a prompt we cannot read costs no sampling."""
+    context = get_executing_context()
+    prompt_id = context.prompt_id if context is not None else ""
+    list_index = (context.list_index if context is not None else None) or 0
+    try:
+        remember(digest_run(live_nodes(dynprompt), node_id), list_index, Run(prompt_id, entry))
+    except ProvenanceError:
+        _log.warning("could not remember what node %s sampled", node_id, exc_info=True)
 
 
 def _to_entry(
@@ -188,7 +204,7 @@ def _overflow_explained(seed: int, sampler_name: str) -> Generator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, OverflowError) as error:
         if seed != MAX_SEED or "verflow" not in str(error):
             raise
         raise SeedError(
@@ -223,27 +239,32 @@ def _around_sampling(observation: _Observation, *, pinned: bool) -> Callable[...
         *args: Any,
         **kw: Any,
     ) -> Any:
-        guider = executor.class_obj
-        observation.fields.update(
-            {
+        observation.look(lambda: _describe_start(executor.class_obj, sampler, sigmas))
+        observation.look(
+            lambda: {
                 "noise": str(digest_tensor(noise)),
                 "latent_in": str(digest_tensor(latent_image)),
                 "latent_shape": list(latent_image.shape),
-                "sigmas": str(digest_tensor(sigmas)),
-                "sigma_count": int(sigmas.shape[-1]),
-                "sampler_function": _name(getattr(sampler, "sampler_function", sampler)),
-                "guider": type(guider).__name__,
-                "model_dtype": str(guider.model_patcher.model_dtype()).removeprefix("torch."),
             }
         )
         with deterministic() if pinned else nullcontext([]) as indeterminate:
             observation.fields["flags"] = read_flags()
             output = executor(noise, latent_image, sampler, sigmas, *args, **kw)
         observation.demotions.extend(indeterminate)
-        observation.fields["latent_out"] = str(digest_tensor(output))
+        observation.look(lambda: {"latent_out": str(digest_tensor(output))})
         return output
 
     return wrapper
+
+
+def _describe_start(guider: Any, sampler: Any, sigmas: torch.Tensor) -> JsonObject:
+    return {
+        "sigmas": str(digest_tensor(sigmas)),
+        "sigma_count": int(sigmas.shape[-1]),
+        "sampler_function": _name(getattr(sampler, "sampler_function", sampler)),
+        "guider": type(guider).__name__,
+        "model_dtype": str(guider.model_patcher.model_dtype()).removeprefix("torch."),
+    }
 
 
 def _around_forward(observation: _Observation) -> Callable[..., Any]:

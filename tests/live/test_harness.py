@@ -7,6 +7,11 @@ pass.
 from __future__ import annotations
 
 import io
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ from PIL import Image
 from support import prompts
 from support.server import ComfyServer, PromptFailed, PromptRefused
 
+TESTS = Path(__file__).resolve().parents[1]
 STOCK: dict[str, Any] = {"sampler_class": "KSampler", "save_class": "SaveImage"}
 
 
@@ -128,6 +134,37 @@ def test_a_failed_prompt_tells_why(server: ComfyServer) -> None:
 
     with pytest.raises(PromptFailed, match="SaveImage"):
         server.run(prompt)
+
+
+def test_a_server_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from support.server import ComfyServer\n"
+        "with ComfyServer(base=Path(sys.argv[1]), with_pack=False) as server:\n"
+        "    print(server.port, flush=True)\n"
+        "    server.wait()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "base")]
+    with subprocess.Popen(command, cwd=TESTS, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        port = int(parent.stdout.readline())
+
+        parent.kill()
+
+    assert comes_true(lambda: is_refused(port), within_s=10)
+
+
+def is_refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def comes_true(truth: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not truth() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return truth()
 
 
 def test_a_restarted_server_keeps_its_files(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,16 +106,30 @@ def list_steps(options: argparse.Namespace, pytest_arguments: Sequence[str]) -> 
 
 
 def run(step: Step) -> bool:
-    """Run one step and tell whether it passed."""
+    """Run one step and tell whether it passed; the step ends with us."""
     try:
-        return subprocess.run(step.command(), cwd=ROOT, check=False).returncode == 0
-    except (NothingToRunError, OSError) as error:
+        command = step.command()
+    except NothingToRunError as error:
         print(error, flush=True)
         return False
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            return process.wait() == 0
+        except KeyboardInterrupt:
+            process.wait()  # it got the same Ctrl+C and tidies up
+            raise
+        finally:
+            process.terminate()
+
+
+def end_at_sigterm(number: int, _frame: FrameType | None) -> None:
+    """End as after an exception, so that what we started ends too."""
+    sys.exit(128 + number)
 
 
 def main(argv: list[str]) -> int:
     """Run the steps and give the exit code."""
+    signal.signal(signal.SIGTERM, end_at_sigterm)
     end = argv.index("--") if "--" in argv else len(argv)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(SUITES))
@@ -140,4 +156,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

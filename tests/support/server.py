@@ -146,6 +146,7 @@ class ComfyServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = self.base / "comfyui.log"
         self._log_start = 0
+        self._lay_out()
 
     # --- life ---
 
@@ -167,7 +168,6 @@ class ComfyServer:
         Raises:
             ServerError: it ended, or did not answer in time; with the end of its log.
         """
-        self._lay_out()
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         with self._log.open("ab") as log:
@@ -443,23 +443,25 @@ def free_port() -> int:
 
 
 def link_folder(folder: Path, link: Path) -> None:
-    """Make a folder appear under another path."""
-    if link.exists():
+    """Make a folder appear under another path, whatever that led to before."""
+    if link.exists() and link.samefile(folder):
         return
     if sys.platform == "win32":
         import _winapi
 
+        if os.path.lexists(link):
+            link.rmdir()
         # A junction: symbolic links need a privilege on Windows.
         _winapi.CreateJunction(str(folder), str(link))
     else:
+        link.unlink(missing_ok=True)
         link.symlink_to(folder, target_is_directory=True)
 
 
 def link_file(file: Path, link: Path) -> None:
     """Make a file appear under another path; a copy where links are not allowed."""
-    if link.exists():
-        return
     link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
     try:
         link.symlink_to(file)
     except OSError:

@@ -1,0 +1,143 @@
+"""What a graph from an image may run: what this server has run before, or what is allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import prompts
+from support.reports import reproduce
+from support.server import ComfyServer, PromptFailed
+from support.tampering import Graph, edit_graph, record_of, set_input
+
+THIRD_PARTY = Path(__file__).parents[1] / "packs" / "third_party"
+
+
+@pytest.fixture(scope="module")
+def server(server_with: Any) -> ComfyServer:
+    found: ComfyServer = server_with(packs=(THIRD_PARTY,))
+    return found
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ComfyServer]:
+    """Another server with the same packs, which has run nothing yet."""
+    with ComfyServer(packs=(THIRD_PARTY,)) as started:
+        yield started
+
+
+def mirrored(save_class: str, sampler_class: str) -> prompts.Prompt:
+    prompt = prompts.txt2img(seed=41, steps=2, save_class=save_class, sampler_class=sampler_class)
+    prompt["mirror"] = prompts.node("ThirdPartyMirror", image=["decode", 0])
+    prompt["save"]["inputs"]["images"] = ["mirror", 0]
+    return prompt
+
+
+def allow(server: ComfyServer, text: str) -> Path:
+    path = server.base / "user" / "__provenance" / "policy.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("save_class", "sampler_class"),
+    [
+        pytest.param("ProvenanceSaveImage", "ProvenanceKSampler", id="ours"),
+        pytest.param("SaveImage", "KSampler", id="stock"),
+    ],
+)
+def test_a_third_party_node_reproduces_where_it_ran_without_a_question(
+    server: ComfyServer, save_class: str, sampler_class: str
+) -> None:
+    (path,) = server.images(server.run(mirrored(save_class, sampler_class)))
+    server.restart()
+
+    assert reproduce(server, path.read_bytes())["level"] == "bitwise"
+
+
+def test_a_third_party_node_runs_elsewhere_only_after_its_pack_was_allowed(
+    server: ComfyServer, elsewhere: ComfyServer
+) -> None:
+    prompt = mirrored("ProvenanceSaveImage", "ProvenanceKSampler")
+    (path,) = server.images(server.run(prompt))
+    data = path.read_bytes()
+
+    with pytest.raises(PromptFailed, match=r"has not run it with: \"third_party\"") as refusal:
+        reproduce(elsewhere, data)
+
+    assert '{"allowed_packs": ["third_party"]}' in str(refusal.value)
+    assert "  0%|" not in elsewhere.log_text()
+    allow(elsewhere, json.dumps({"allowed_packs": ["third_party"]}))
+    assert reproduce(elsewhere, data)["level"] == "bitwise"
+    allow(elsewhere, "{damaged")
+    with pytest.raises(PromptFailed, match=r"policy\.json: cannot be read"):
+        reproduce(elsewhere, edit_graph(data, set_input("sampler", "cfg", 7.5)))
+
+
+def test_a_changed_graph_with_a_third_party_node_is_a_new_graph(server: ComfyServer) -> None:
+    prompt = mirrored("ProvenanceSaveImage", "ProvenanceKSampler")
+    (path,) = server.images(server.run(prompt))
+
+    with pytest.raises(PromptFailed, match="third_party"):
+        reproduce(server, edit_graph(path.read_bytes(), set_input("sampler", "cfg", 7.6)))
+
+
+def insert(class_type: str, **inputs: object) -> Any:
+    """An edit that puts a node between the decoder and whatever used its image."""
+
+    def edit(graph: Graph) -> None:
+        graph["decoded"] = graph["decode"]
+        graph["decode"] = {"class_type": class_type, "inputs": inputs}
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        pytest.param(
+            insert("SaveLatent", samples=["sampler", 0], filename_prefix="stolen"),
+            "output nodes are never run",
+            id="output node",
+        ),
+        pytest.param(
+            insert("ProvenanceReproduce", image="a.png"),
+            "output nodes are never run",
+            id="nested reproduce",
+        ),
+        pytest.param(
+            insert("LoadTrainingDataset", folder_name="x"), "not on the list", id="dataset"
+        ),
+        pytest.param(insert("NoSuchNode"), "not installed here: NoSuchNode", id="missing node"),
+        pytest.param(set_input("latent", "width", 16384), "width of at most 8192", id="huge"),
+        pytest.param(set_input("sampler", "steps", 9999), "steps of at most 1000", id="endless"),
+        pytest.param(
+            set_input("sampler", "sampler_name", "nope"), "cannot run here", id="unknown sampler"
+        ),
+    ],
+)
+def test_what_may_not_run_is_refused_and_writes_nothing(
+    server: ComfyServer, edit: Any, message: str
+) -> None:
+    (path,) = server.images(server.run(prompts.txt2img(seed=42, steps=1)))
+    files_before = sorted(server.output_folder.rglob("*"))
+
+    with pytest.raises(PromptFailed, match=message):
+        reproduce(server, edit_graph(path.read_bytes(), edit))
+
+    assert sorted(server.output_folder.rglob("*")) == files_before
+
+
+def test_a_broken_node_that_nothing_depends_on_does_not_matter(server: ComfyServer) -> None:
+    prompt = prompts.txt2img(seed=43, steps=1)
+    prompt["orphan"] = prompts.node("VAEDecode", samples=["gone", 0], vae=["loader", 2])
+
+    (path,) = server.images(server.run(prompt))
+
+    assert "orphan" not in json.loads(record_of(path.read_bytes())["graph"])
+    assert reproduce(server, path.read_bytes())["level"] == "bitwise"

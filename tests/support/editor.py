@@ -1,0 +1,156 @@
+"""ComfyUI's page in a real browser, for the browser tests.
+
+Everything a user would do goes through the page: files are dropped with trusted events, graphs
+are run by the page's own button. What the page holds is read with small pieces of JavaScript.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, Route
+
+from .server import PACK, ComfyServer, History
+
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.ColorPalette": "dark",
+}
+LOAD_TIMEOUT_MS = 120_000
+DROP_AT = (700, 640)
+"""A place of the canvas that the tests keep free of nodes."""
+
+
+class Editor:
+    """One page of ComfyUI.
+
+    Attributes:
+        page: the page, in a browser context of its own.
+        server: the ComfyUI that it shows.
+        problems: uncaught exceptions, and console errors that name this pack.
+    """
+
+    def __init__(
+        self, browser: Browser, server: ComfyServer, *, vue_nodes: bool, scale: float = 1.0
+    ) -> None:
+        """Open the page and wait until it has a graph.
+
+        Args:
+            browser: the browser.
+            server: the ComfyUI to show.
+            vue_nodes: whether nodes are drawn by Nodes 2.0 or on the classic canvas.
+            scale: device pixels to a CSS pixel.
+        """
+        self.server = server
+        self.problems: list[str] = []
+        for name, value in {**SETTINGS, "Comfy.VueNodes.Enabled": vue_nodes}.items():
+            server.post_json(f"/settings/{name}", value)
+        context = browser.new_context(
+            viewport={"width": 1400, "height": 900}, device_scale_factor=scale
+        )
+        self.page: Page = context.new_page()
+        self.page.on("pageerror", self._note_exception)
+        self.page.on("console", self._note_console)
+        self.page.route("**/*", self._stay_here)
+        self._devtools = context.new_cdp_session(self.page)
+        self.page.goto(server.url, timeout=LOAD_TIMEOUT_MS)
+        ready = "() => window.app?.extensionManager && window.app.graph && window.app.canvas"
+        self.page.wait_for_function(ready, timeout=LOAD_TIMEOUT_MS)
+        self.page.wait_for_selector("[data-testid=queue-button]", timeout=LOAD_TIMEOUT_MS)
+
+    def close(self) -> None:
+        """Close the page."""
+        self.page.context.close()
+
+    # --- the graph ---
+
+    def clear(self) -> None:
+        """Start with an empty graph, in a tab of its own."""
+        self.load({"version": 0.4, "nodes": [], "links": [], "last_node_id": 0, "last_link_id": 0})
+
+    def load(self, workflow: dict[str, Any], name: str | None = None) -> None:
+        """Load a workflow in the editor's format, as opening its file does."""
+        self.page.evaluate("([w, n]) => app.loadGraphData(w, true, true, n)", [workflow, name])
+
+    def add_node(self, class_type: str, at: tuple[int, int], **values: object) -> str:
+        """Put a node on the canvas and set its widgets.
+
+        Returns:
+            The node's id.
+        """
+        node_id: str = self.page.evaluate(
+            """([type, at, values]) => {
+                const node = LiteGraph.createNode(type);
+                app.graph.add(node);
+                node.pos = at;
+                for (const [name, value] of Object.entries(values)) {
+                    node.widgets.find((widget) => widget.name === name).value = value;
+                }
+                return String(node.id);
+            }""",
+            [class_type, list(at), values],
+        )
+        return node_id
+
+    def node_types(self) -> list[str]:
+        """List the classes of the graph's nodes, sorted."""
+        return sorted(self.page.evaluate("() => app.graph.nodes.map((node) => node.type)"))
+
+    def prompt(self) -> dict[str, Any]:
+        """Give the prompt that the page would queue now."""
+        prompt: dict[str, Any] = self.page.evaluate("async () => (await app.graphToPrompt()).output")
+        return prompt
+
+    def workflow(self) -> dict[str, Any]:
+        """Give the workflow that the page would save now."""
+        workflow: dict[str, Any] = self.page.evaluate(
+            "async () => (await app.graphToPrompt()).workflow"
+        )
+        return workflow
+
+    # --- what a user does ---
+
+    def run(self) -> History:
+        """Press Run and wait until ComfyUI has finished; raises as `ComfyServer.run`."""
+        with self.page.expect_response(
+            lambda answer: (
+                answer.request.method == "POST" and urlsplit(answer.url).path == "/api/prompt"
+            )
+        ) as answer:
+            self.page.get_by_test_id("queue-button").click()
+        return self.server.wait_for(answer.value.json()["prompt_id"])
+
+    def drop(self, file: Path) -> None:
+        """Drop a file on a free place of the canvas, with events that the browser trusts."""
+        dragged = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        x, y = DROP_AT
+        for kind in ("dragEnter", "dragOver", "drop"):
+            event = {"type": kind, "x": x, "y": y, "data": dragged}
+            self._devtools.send("Input.dispatchDragEvent", event)
+
+    # --- what a user sees ---
+
+    def panel(self, level: str | None = None) -> Locator:
+        """Find what a node of this pack shows in itself."""
+        attribute = f'[data-level="{level}"]' if level else ""
+        return self.page.locator(f".provenance-content{attribute}")
+
+    def toasts(self) -> Locator:
+        """Find the page's messages."""
+        return self.page.locator(".p-toast-message")
+
+    def _stay_here(self, route: Route) -> None:
+        if urlsplit(route.request.url).hostname in ("127.0.0.1", None):
+            route.continue_()
+        else:
+            route.abort()
+
+    def _note_exception(self, error: Error) -> None:
+        self.problems.append(f"{error.message}\n{error.stack}")
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and PACK in f"{message.text} {message.location}":
+            self.problems.append(message.text)

@@ -1,0 +1,174 @@
+// What is shown never says more than the report, and hides nothing that tells two values apart.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import {
+  LEVELS,
+  WORDS,
+  describePixels,
+  escapeInvisible,
+  parseReport,
+  showPair,
+  showText,
+  showValue,
+  toPercent,
+  weakest,
+  weakestFirst,
+} from "../../web/verdict.js";
+
+const check = (level, name = "pixels") => ({ name, level, expected: 1, found: 1, message: "m" });
+
+test("nothing checked is unknown", () => {
+  assert.equal(weakest([]), "unknown");
+});
+
+test("another check never raises the level", () => {
+  for (const first of LEVELS) {
+    for (const second of LEVELS) {
+      const both = weakest([check(first), check(second)]);
+
+      assert.ok(LEVELS.indexOf(both) <= LEVELS.indexOf(first));
+      assert.ok(LEVELS.indexOf(both) <= LEVELS.indexOf(second));
+    }
+  }
+});
+
+test("every level has a mark and words of its own", () => {
+  const marks = LEVELS.map((level) => WORDS[level].mark);
+  const titles = LEVELS.map((level) => WORDS[level].title);
+
+  assert.equal(new Set(marks).size, LEVELS.length);
+  assert.equal(new Set(titles).size, LEVELS.length);
+});
+
+test("a report keeps its level, causes and notes", () => {
+  const report = parseReport({
+    level: "mismatch",
+    checks: [check("bitwise", "record"), check("mismatch", "pixels")],
+    causes: [{ kind: "cfg", message: "changed", recorded: 7, now: 7.1, node_id: "3" }],
+    pixels: null,
+    notes: ["one"],
+  });
+
+  assert.equal(report.level, "mismatch");
+  assert.deepEqual(
+    report.causes.map(({ kind, recorded, now, nodeId }) => [kind, recorded, now, nodeId]),
+    [["cfg", 7, 7.1, "3"]],
+  );
+  assert.deepEqual(report.notes, ["one"]);
+  assert.equal(report.pixels, "");
+});
+
+test("the checks that decide come first and equals keep their order", () => {
+  const names = weakestFirst([
+    check("bitwise", "a"),
+    check("mismatch", "b"),
+    check("bitwise", "c"),
+    check("unknown", "d"),
+  ]).map(({ name }) => name);
+
+  assert.deepEqual(names, ["b", "d", "a", "c"]);
+});
+
+for (const [phrase, value] of [
+  ["nothing", undefined],
+  ["null", null],
+  ["text", "bitwise"],
+  ["a list", ["bitwise"]],
+  ["no checks", { level: "bitwise" }],
+  ["checks that are no list", { level: "bitwise", checks: { 0: check("bitwise") } }],
+  ["a level that is none", { level: "perfect", checks: [check("bitwise")] }],
+  ["a check whose level is none", { level: "bitwise", checks: [check("toString")] }],
+  ["a check that is no object", { level: "bitwise", checks: [null] }],
+]) {
+  test(`a report that is ${phrase} is unknown`, () => {
+    assert.equal(parseReport(value).level, "unknown");
+  });
+}
+
+test("a report cannot be better than its checks", () => {
+  const report = parseReport({ level: "bitwise", checks: [check("bitwise"), check("mismatch")] });
+
+  assert.equal(report.level, "mismatch");
+});
+
+test("a report cannot be better than it says", () => {
+  assert.equal(parseReport({ level: "mismatch", checks: [check("bitwise")] }).level, "mismatch");
+});
+
+test("a report of a million causes is cut", () => {
+  const causes = Array.from({ length: 1e6 }, () => ({ kind: "cfg" }));
+
+  assert.ok(parseReport({ causes }).causes.length < 100);
+});
+
+test("values are shown as they are, or as JSON", () => {
+  assert.equal(showValue("7"), "7");
+  assert.equal(showValue(7.1), "7.1");
+  assert.equal(showValue(null), "none");
+  assert.equal(showValue(undefined), "none");
+  assert.equal(showValue({ a: [1, "b"] }), '{"a":[1,"b"]}');
+});
+
+test("a long value is cut and says so, without tearing a character", () => {
+  const shown = showValue("\u{1F98A}".repeat(500));
+
+  assert.ok(shown.endsWith("\u{1F98A}\u2026"));
+  assert.ok(shown.length < 300);
+});
+
+test("two long values are shown from where they differ", () => {
+  const same = "a red fox ".repeat(100);
+
+  const [recorded, now] = showPair(`${same}in snow`, `${same}in rain`);
+
+  assert.match(recorded, /^\u2026.*in snow$/u);
+  assert.match(now, /^\u2026.*in rain$/u);
+});
+
+test("two long values of which one begins the other are told apart", () => {
+  const same = "x".repeat(500);
+
+  const [recorded, now] = showPair(same, `${same}!`);
+
+  assert.notEqual(recorded, now);
+});
+
+test("two short values are shown whole", () => {
+  assert.deepEqual(showPair(7, 7.1), ["7", "7.1"]);
+});
+
+test("what does not print is written out", () => {
+  assert.equal(escapeInvisible("a\u200Bb\u202Ec\nd\u00A0e\u{E0041}"), "a\\u200bb\\u202ec\\u000ad\\u00a0e\\u{e0041}");
+  assert.equal(escapeInvisible("Gr\u00FC\u00DFe, \u732B \u{1F98A}"), "Gr\u00FC\u00DFe, \u732B \u{1F98A}");
+});
+
+test("text keeps its lines and nothing else that does not print", () => {
+  assert.equal(showText("a\r\nb\u202Ec"), "a\nb\\u202ec");
+  assert.equal(showText(undefined), "");
+  assert.equal(showText("x".repeat(10), 4), "xxxx\u2026");
+});
+
+test("some is never written as none and not all never as all", () => {
+  assert.equal(toPercent(0), "0 %");
+  assert.equal(toPercent(1e-9), "less than 0.01 %");
+  assert.equal(toPercent(0.98765), "98.77 %");
+  assert.equal(toPercent(1 - 1e-9), "more than 99.99 %");
+  assert.equal(toPercent(1), "100 %");
+});
+
+test("pixels are described only where there are numbers", () => {
+  const numbers = { max_abs: 12, mean_abs: 1, psnr_db: 31.26, differing_fraction: 0.5 };
+
+  assert.equal(
+    describePixels(numbers),
+    "50 % of the pixels differ, by up to 12 of 255; PSNR 31.3 dB.",
+  );
+  assert.equal(
+    describePixels({ max_abs: 0, mean_abs: 0, psnr_db: null, differing_fraction: 0 }),
+    "No pixel differs.",
+  );
+  assert.equal(describePixels(null), "");
+  assert.equal(describePixels({ max_abs: "0", differing_fraction: 0 }), "");
+});
