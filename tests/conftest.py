@@ -45,12 +45,13 @@ def server(server_with: ServerWith) -> ComfyServer:
     return server_with()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    full = bool(os.environ.get("PROVENANCE_FULL"))
-    skip = pytest.mark.skip(reason="slow: runs with `python dev.py test --full`")
-    for item in items:
-        if item.get_closest_marker("full") and not full:
-            item.add_marker(skip)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long matrices to `python dev.py test --full`."""
+    if os.environ.get("PROVENANCE_FULL"):
+        return
+    slow = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -17,10 +17,10 @@ from .digest import Digest, digest_text
 from .environment import compare_environments
 from .errors import GraphError, ProvenanceError
 from .graph.prompt import Link, NodeId, Prompt, parse_prompt
-from .graph.samplings import Sampling, read_samplings
+from .graph.samplings import Sampling, read_samplings, resolve
 from .graph.trace import digest_graph
 from .pixels import Difference, Pixels, digest_pixels, measure_difference
-from .record import UNRESOLVED, JsonObject, Material, Record, to_sampling_entry, to_tuple
+from .record import UNRESOLVED, JsonObject, Material, Record, Subject, to_sampling_entry, to_tuple
 from .verdict import Cause, CauseKind, Check, Level, Report
 
 ROUNDING_LEVELS: Final = 1
@@ -47,12 +47,12 @@ _TEXT_KINDS: Final[Mapping[str, CauseKind]] = {
     "negative": CauseKind.NEGATIVE_TEXT,
 }
 
-_TUPLE_KINDS: Final[Mapping[str, CauseKind]] = {
+_DERIVED_KINDS: Final[Mapping[str, CauseKind]] = {
     "model_version": CauseKind.MODEL_FILE,
     "prompt_sha256": CauseKind.PROMPT_TEXT,
     "negative_prompt_sha256": CauseKind.NEGATIVE_TEXT,
-    **_FIELD_KINDS,
 }
+"""Fields of the tuple that follow from the graph and the record's materials alone."""
 
 _MATERIAL_KINDS: Final[Mapping[str, CauseKind]] = {
     "loras": CauseKind.ADAPTER_FILE,
@@ -76,7 +76,6 @@ _UNNAMED: Final = frozenset(
     }
 )
 """Causes that can be rounding and nothing else."""
-
 
 _OWN_GRAPH: Final = "the record's graph"
 _FILE_GRAPH: Final = "the file's prompt"
@@ -108,46 +107,30 @@ def compare_integrity(record: Record, pixels: Pixels | None, prompt: str | None)
     checks = [
         _check_digest("record", "the record", record.digest, str(record.actual_digest())),
         _check_graph(record, graphs, prompt),
-        _check_tuple(record, edits),
+        _check_tuple(record, dict(graphs).get(_OWN_GRAPH), edits),
     ]
     causes = list(edits)
     if checks[1].level is Level.MISMATCH:
-        causes.append(
-            Cause(
-                CauseKind.GRAPH_EDITED,
-                "the graph in this file is not the one that made the image",
-                checks[1].expected,
-                checks[1].found,
-                None,
-            )
-        )
-    if checks[0].level is Level.MISMATCH or (checks[2].level is Level.MISMATCH and not edits):
-        edited = checks[0] if checks[0].level is Level.MISMATCH else checks[2]
-        causes.append(
-            Cause(
-                CauseKind.RECORD_EDITED,
-                "the record was changed after it was written",
-                edited.expected,
-                edited.found,
-                None,
-            )
-        )
+        message = "the graph in this file is not the one that made the image"
+        causes.append(_edited(CauseKind.GRAPH_EDITED, message, checks[1]))
+    own = [checks[0]] if edits else [checks[0], checks[2]]
     if pixels is not None:
-        found = digest_pixels(pixels)
-        checks.append(
-            _check_digest("image", "the file's pixels", str(record.subject.digest), str(found))
-        )
-        if found != record.subject.digest:
-            causes.append(
-                Cause(
-                    CauseKind.IMAGE_EDITED,
-                    "the file's pixels are not the ones that were saved",
-                    str(record.subject.digest),
-                    str(found),
-                    None,
-                )
-            )
+        image = _check_image(record.subject, pixels)
+        # The record's own word about its image's size; a re-sized file is an edited image.
+        own += [image] if image.name == "subject" else []
+        checks.append(image)
+    edited = [check for check in own if check.level is Level.MISMATCH]
+    if edited:
+        message = "the record was changed after it was written"
+        causes.append(_edited(CauseKind.RECORD_EDITED, message, edited[0]))
+    if checks[-1].name == "image" and checks[-1].level is Level.MISMATCH:
+        message = "the file's pixels are not the ones that were saved"
+        causes.append(_edited(CauseKind.IMAGE_EDITED, message, checks[-1]))
     return Integrity(tuple(checks), tuple(causes))
+
+
+def _edited(kind: CauseKind, message: str, check: Check) -> Cause:
+    return Cause(kind, message, check.expected, check.found, None)
 
 
 def compare_pixels(
@@ -283,6 +266,17 @@ def _check_digest(name: str, what: str, expected: str, found: str) -> Check:
     )
 
 
+def _check_image(subject: Subject, pixels: Pixels) -> Check:
+    """Compare a file's pixels with the record's digest and size."""
+    found = digest_pixels(pixels)
+    size = [subject.width, subject.height, subject.channels]
+    found_size = [pixels.width, pixels.height, pixels.channels]
+    if found == subject.digest and size != found_size:
+        message = "the image does not have the recorded size"
+        return Check("subject", Level.MISMATCH, [*size], [*found_size], message)
+    return _check_digest("image", "the file's pixels", str(subject.digest), str(found))
+
+
 def _check_graph(record: Record, graphs: Sequence[tuple[str, Prompt]], prompt: str | None) -> Check:
     """Compare the record's graph with its digest and with the file's prompt."""
     found = digest_text(record.graph).hex
@@ -306,11 +300,17 @@ def _same_graph(first: Prompt, second: Prompt, output: Link) -> bool:
         return False
 
 
-def _check_tuple(record: Record, edits: Sequence[Cause]) -> Check:
+def _check_tuple(record: Record, graph: Prompt | None, edits: Sequence[Cause]) -> Check:
     """Compare the tuple with its digest and with the graph."""
     found = str(record.actual_recipe())
     if found != record.recipe:
         message, level = "the tuple does not have the recorded digest", Level.MISMATCH
+    elif graph is not None and not _has_samplings(record, graph):
+        # A graph that only loads the image back would reproduce it under any tuple.
+        message, level = (
+            "the record tells of a sampling that is not in its graph",
+            Level.MISMATCH,
+        )
     elif edits:
         message, level = "the tuple and the graph disagree", Level.MISMATCH
     else:
@@ -321,17 +321,35 @@ def _check_tuple(record: Record, edits: Sequence[Cause]) -> Check:
     return Check("tuple", level, record.recipe, found, message)
 
 
+def _has_samplings(record: Record, prompt: Prompt) -> bool:
+    """Tell whether every sampling that a record tells of is one that its graph makes."""
+    samplings = _samplings(record, prompt)
+    classes: dict[JsonValue, JsonValue] = {found.node_id: found.class_type for found in samplings}
+    entries = [(entry.get("node_id"), entry.get("class_type")) for entry in record.samplings]
+    # Texts, since a stranger may put a list there, which no dictionary takes as a key.
+    known = all(
+        isinstance(node_id, str) and node_id in classes and classes[node_id] == class_type
+        for node_id, class_type in entries
+    )
+    return known and (bool(samplings) or not record.parameters)
+
+
+def _samplings(record: Record, prompt: Prompt) -> list[Sampling]:
+    try:
+        return read_samplings(prompt, record.output.node_id)
+    except GraphError:
+        return []
+
+
 def _parameter_causes(record: Record, prompt: Prompt) -> list[Cause]:
     """List where a graph's widgets disagree with what the record says ran."""
-    try:
-        samplings = read_samplings(prompt, record.output.node_id)
-    except (GraphError, KeyError):
-        return []
-    recorded = {str(entry.get("node_id")): entry for entry in record.samplings}
+    samplings = _samplings(record, prompt)
     causes: list[Cause] = []
     for sampling in samplings:
-        if sampling.node_id in recorded:
-            causes.extend(_sampling_causes(recorded[sampling.node_id], sampling))
+        # All entries of a node: readers differ in which of two they take.
+        for entry in record.samplings:
+            if entry.get("node_id") == sampling.node_id:
+                causes.extend(_sampling_causes(entry, sampling))
     causes.extend(_name_causes(record.materials, prompt))
     if samplings:
         causes.extend(_tuple_causes(record, prompt, samplings[-1]))
@@ -344,25 +362,39 @@ def _sampling_causes(recorded: JsonObject, sampling: Sampling) -> Iterator[Cause
         if _disagree(recorded.get(field), entry[field]):
             yield _graph_cause(kind, field, recorded.get(field), entry[field], sampling.node_id)
     for field, kind in _TEXT_KINDS.items():
-        if _texts(recorded, "sha256", field) != _texts(entry, "sha256", field):
-            before, after = _texts(recorded, "text", field), _texts(entry, "text", field)
+        if _text_digests(recorded, field) != _text_digests(entry, field):
+            before, after = _texts(recorded, field), _texts(entry, field)
             yield _graph_cause(kind, f"{field} text", before, after, sampling.node_id)
 
 
-def _texts(entry: Mapping[str, JsonValue], key: str, field: str) -> JsonValue:
-    """Give one value of each of a sampling's texts; alone if there is one."""
+def _text_digests(entry: Mapping[str, JsonValue], field: str) -> list[JsonValue]:
+    """Give the digest of each of a sampling's texts, as written and as computed.
+
+    Where the text itself was taken out of the record, its digest speaks for it.
+    """
+    texts = entry.get(field)
+    digests: list[JsonValue] = []
+    for item in texts if isinstance(texts, list) else ():
+        written = item.get("sha256") if isinstance(item, dict) else None
+        text = item.get("text") if isinstance(item, dict) else None
+        digests += [written, digest_text(text).hex if isinstance(text, str) else written]
+    return digests
+
+
+def _texts(entry: Mapping[str, JsonValue], field: str) -> JsonValue:
+    """Give a sampling's texts; alone if there is one."""
     texts = entry.get(field)
     if not isinstance(texts, list):
         return None
-    values = [text.get(key) for text in texts if isinstance(text, dict)]
+    values = [text.get("text") for text in texts if isinstance(text, dict)]
     return values[0] if len(values) == 1 else values
 
 
 def _name_causes(materials: Iterable[Material], prompt: Prompt) -> Iterator[Cause]:
     for material in materials:
         node = prompt.nodes.get(material.node_id)
-        named = node.inputs.get(material.input) if node is not None else None
-        if isinstance(named, str) and named != material.name:
+        named = resolve(prompt, node.inputs.get(material.input)) if node is not None else None
+        if named != material.name:
             kind = _MATERIAL_KINDS.get(material.kind, CauseKind.MODEL_FILE)
             yield _graph_cause(kind, material.kind, material.name, named, material.node_id)
 
@@ -372,12 +404,28 @@ def _tuple_causes(record: Record, prompt: Prompt, sampling: Sampling) -> Iterato
     entry = to_sampling_entry(sampling)
     given = to_tuple(entry, prompt, sampling.model, record.materials)
     recorded = record.parameters
-    for field, kind in _TUPLE_KINDS.items():
-        if field in _FIELD_KINDS and _disagree(recorded.get(field), given[field]):
+    for field, kind in _DERIVED_KINDS.items():
+        before, after = recorded.get(field), given[field]
+        if before not in (None, UNRESOLVED) and before != after:
+            yield _graph_cause(kind, field, before, after, sampling.node_id)
+    for field, kind in _FIELD_KINDS.items():
+        if _disagree(recorded.get(field), given[field]):
             yield _graph_cause(kind, field, recorded.get(field), given[field], sampling.node_id)
     before, after = recorded.get("adapters"), given["adapters"]
-    if before != after and isinstance(before, list) and isinstance(after, list):
-        yield _graph_cause(CauseKind.ADAPTER_STRENGTH, "adapters", before, after, sampling.node_id)
+    if before is not None and before != after:
+        same_files = _files(before) == _files(after)
+        kind = CauseKind.ADAPTER_STRENGTH if same_files else CauseKind.ADAPTER_FILE
+        yield _graph_cause(kind, "adapters", before, after, sampling.node_id)
+
+
+def _files(adapters: JsonValue) -> JsonValue:
+    """Give adapters without their strengths."""
+    if not isinstance(adapters, list):
+        return None
+    return [
+        [adapter.get("name"), adapter.get("sha256")] if isinstance(adapter, dict) else None
+        for adapter in adapters
+    ]
 
 
 def _graph_cause(

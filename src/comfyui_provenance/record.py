@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, cast
 
 from .canonical import JsonValue, dump_ascii, parse_json
 from .digest import Digest, digest_text, digest_value, parse_digest
-from .errors import GraphError, RecordError
+from .errors import CanonicalError, GraphError, RecordError
 from .graph.prompt import Link, NodeId, Prompt, parse_prompt
 from .graph.samplings import PromptText, Sampling
 from .graph.trace import upstream
@@ -31,6 +31,9 @@ UNRESOLVED: Final = "unresolved"
 
 WEIGHT_KINDS: Final = ("checkpoints", "diffusion_models")
 """Folder types whose files are the weights that `tuple.model_version` names."""
+
+_SHOWN_CHARS: Final = 1000
+"""Of one value, in messages and summaries: longer than any digest or file name."""
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -146,7 +149,11 @@ class Record:
     def output(self) -> Link:
         """Where in the graph the image comes out."""
         output = _object(self.document, "output")
-        return Link(NodeId(_text(output, "node_id")), _integer(output, "slot"))
+        node_id, slot = NodeId(_text(output, "node_id")), _integer(output, "slot")
+        try:
+            return Link(node_id, slot)
+        except GraphError as error:
+            raise RecordError(f"output: {error}") from error
 
     @property
     def recipe(self) -> str:
@@ -205,7 +212,7 @@ class Record:
         """
         prompt = parse_prompt(self.graph)
         if self.output.node_id not in prompt.nodes:
-            raise GraphError(f"expected node {self.output.node_id!r} in the graph, found none")
+            raise GraphError(f"expected node {self.output.node_id[:80]!a} in the graph, found none")
         return prompt
 
     def dump(self) -> str:
@@ -235,20 +242,27 @@ def parse_record(text: str | bytes) -> Record:
     if not isinstance(document, dict):
         raise RecordError(f"expected a JSON object, got {type(document).__name__}")
     if "record_error" in document:
-        raise RecordError(
-            f"this image was saved without a record: {_text(document, 'record_error')}"
-        )
+        reason = _plain(_text(document, "record_error"))
+        raise RecordError(f"this image was saved without a record: {reason}")
     version = _integer(document, "version")
     if version > VERSION:
         raise RecordError(
             f"expected a record of version {VERSION} or older, got {version}: update the pack"
         )
-    return _checked(Record(document))
+    record = _checked(Record(document))
+    try:
+        record.actual_digest()
+    except CanonicalError as error:
+        raise RecordError(f"expected a record with a canonical form: {error}") from error
+    return record
 
 
 def failed_record(reason: str) -> str:
-    """Give the ASCII text that an image carries where its record could not be made."""
-    return dump_ascii({"version": VERSION, "record_error": reason})
+    """Give the ASCII text that an image carries where its record could not be made.
+
+    Any reason will do, whole or not: it must not cost the image.
+    """
+    return dump_ascii({"version": VERSION, "record_error": _plain(reason)})
 
 
 def to_sampling_entry(sampling: Sampling) -> JsonObject:
@@ -401,7 +415,7 @@ def _text(document: Mapping[str, JsonValue], name: str) -> str:
 def _integer(document: Mapping[str, JsonValue], name: str, *, default: int | None = None) -> int:
     value = document.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise RecordError(f"{name}: expected an integer from 0, got {value!r}")
+        raise RecordError(f"{name}: expected an integer from 0, got {_plain(json.dumps(value))}")
     return value
 
 
@@ -412,7 +426,8 @@ def _digest(document: Mapping[str, JsonValue], name: str) -> Digest:
 def summarise(record: Record) -> str:
     """Tell a record in a few plain lines.
 
-    Values come from strangers: whatever does not print is escaped.
+    Names and values come from strangers: they are cut short, and whatever does not print
+    is escaped.
     """
     subject = record.subject
     generator = record.document.get("generator")
@@ -421,9 +436,10 @@ def summarise(record: Record) -> str:
         f"Batch: image {subject.batch_index + 1} of {subject.batch_size}",
         f"Made: {_plain(record.document.get('created'))} by {_plain(generator)}",
     ]
-    lines += [f"{name}: {_plain(value)}" for name, value in record.parameters.items()]
+    lines += [f"{_plain(name)}: {_plain(value)}" for name, value in record.parameters.items()]
     lines += [
-        f"{material.kind}: {_plain(material.name)} {material.sha256 or material.status}"
+        f"{_plain(material.kind)}: {_plain(material.name)} "
+        f"{_plain(material.sha256 or material.status)}"
         for material in record.materials
     ]
     warnings = record.document.get("warnings")
@@ -434,5 +450,7 @@ def summarise(record: Record) -> str:
 
 
 def _plain(value: JsonValue) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    """Show a value on one line: what does not print escaped, and cut short."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)

@@ -45,14 +45,21 @@ def parse_seed(value: object, *, name: str = "seed") -> int:
 
 
 def _refusal(value: object, name: str) -> str:
-    shown = repr(value)
-    if len(shown) > _SHOWN_CHARS:
-        shown = shown[: _SHOWN_CHARS - 3] + "..."
+    shown = _show(value)
     return (
         f"{name}: expected an integer from 0 to 18446744073709551615, got {shown} of type "
         f"{type(value).__name__}; connect an INT output, such as Provenance Seed, or type a whole "
         "number"
     )
+
+
+def _show(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:
+        # Python refuses to show an integer of more than 4300 digits.
+        return "a number too large"
+    return shown if len(shown) <= _SHOWN_CHARS else shown[: _SHOWN_CHARS - 3] + "..."
 
 
 def seed_warnings(seed: int) -> list[str]:

@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from .canonical import JsonValue
+from .errors import RecordError
 
 _EXACT_INTEGER: Final = 2**53
 _SHOWN_CHARS: Final = 120
@@ -197,6 +198,62 @@ class Report:
         ]
         lines += [f"Note: {_plain(note)}" for note in self.notes]
         return "\n".join(lines)
+
+
+def parse_report(value: JsonValue) -> Report:
+    """Take a report from the JSON that `Report.to_json` gives, a server's answer for one.
+
+    Raises:
+        RecordError: It is not a report, or says another level than its checks do.
+    """
+    try:
+        document = _fields(value)
+        pixels = document["pixels"]
+        report = Report(
+            checks=tuple(_to_check(_fields(check)) for check in _items(document["checks"])),
+            causes=tuple(_to_cause(_fields(cause)) for cause in _items(document["causes"])),
+            pixels=None if pixels is None else _fields(pixels),
+            notes=tuple(str(note) for note in _items(document.get("notes", []))),
+        )
+        stated = document["level"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"expected a report: {error!r}") from error
+    if report.level.label != stated:
+        raise RecordError(f"expected level {report.level.label}, got {stated!r:.80}")
+    return report
+
+
+def _to_check(fields: dict[str, JsonValue]) -> Check:
+    return Check(
+        str(fields["name"]),
+        Level[str(fields["level"]).upper()],
+        fields["expected"],
+        fields["found"],
+        str(fields["message"]),
+    )
+
+
+def _to_cause(fields: dict[str, JsonValue]) -> Cause:
+    node_id = fields["node_id"]
+    return Cause(
+        CauseKind(str(fields["kind"])),
+        str(fields["message"]),
+        fields["recorded"],
+        fields["now"],
+        None if node_id is None else str(node_id),
+    )
+
+
+def _fields(value: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {type(value).__name__}")
+    return value
+
+
+def _items(value: JsonValue) -> list[JsonValue]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {type(value).__name__}")
+    return value
 
 
 def _to_safe(value: JsonValue) -> JsonValue:

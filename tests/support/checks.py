@@ -74,7 +74,7 @@ def web_steps(node: Path, node_modules: Path) -> Iterator[Step]:
         tests = sorted((ROOT / "tests" / "web").rglob("*.test.js"))
         if not tests:
             raise NothingToRunError("expected tests in tests/web/*.test.js, found none")
-        return [node, "--test", *tests]
+        return [node, "--test", "--test-reporter=spec", *tests]
 
     tsc = node_modules / "typescript" / "bin" / "tsc"
     yield Step("tsc", lambda: [node, tsc, "-p", "web"])

@@ -16,7 +16,7 @@ from .server import PACK, ComfyServer, History
 
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
-    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.ConfirmClear": False,
     "Comfy.ColorPalette": "dark",
 }
 LOAD_TIMEOUT_MS = 120_000
@@ -68,12 +68,8 @@ class Editor:
     # --- the graph ---
 
     def clear(self) -> None:
-        """Start with an empty graph, in a tab of its own."""
-        self.load({"version": 0.4, "nodes": [], "links": [], "last_node_id": 0, "last_link_id": 0})
-
-    def load(self, workflow: dict[str, Any], name: str | None = None) -> None:
-        """Load a workflow in the editor's format, as opening its file does."""
-        self.page.evaluate("([w, n]) => app.loadGraphData(w, true, true, n)", [workflow, name])
+        """Empty the graph, and forget what nodes showed."""
+        self.command("Comfy.ClearWorkflow")
 
     def add_node(self, class_type: str, at: tuple[int, int], **values: object) -> str:
         """Put a node on the canvas and set its widgets.
@@ -95,13 +91,51 @@ class Editor:
         )
         return node_id
 
+    def connect(self, source: str, slot: int, target: str, name: str) -> None:
+        """Link an output to an input, given by its name."""
+        self.page.evaluate(
+            """([source, slot, target, name]) => {
+                const [from, to] = [source, target].map((id) => app.graph.getNodeById(id));
+                from.connect(slot, to, to.inputs.findIndex((input) => input.name === name));
+            }""",
+            [source, slot, target, name],
+        )
+
+    def set_widget(self, class_type: str, name: str, value: object) -> None:
+        """Set a widget of the only node of a class, as the page does for a user."""
+        self.page.evaluate(
+            """([type, name, value]) => {
+                const node = app.graph.nodes.find((node) => node.type === type);
+                const widget = node.widgets.find((widget) => widget.name === name);
+                widget.value = value;
+                widget.callback?.(value, app.canvas, node);
+            }""",
+            [class_type, name, value],
+        )
+
+    def wait_for_nodes(self, types: list[str]) -> None:
+        """Wait until the graph has exactly nodes of these classes, given sorted."""
+        same = "(types) => app.graph.nodes.map((node) => node.type).sort().join() === types.join()"
+        self.page.wait_for_function(same, arg=types)
+
+    def unknown_nodes(self) -> list[str]:
+        """List the classes of the graph's nodes that the page does not know."""
+        unknown: list[str] = self.page.evaluate(
+            """() => app.graph.nodes.map((node) => node.type)
+                .filter((type) => !(type in LiteGraph.registered_node_types))"""
+        )
+        return unknown
+
     def node_types(self) -> list[str]:
         """List the classes of the graph's nodes, sorted."""
-        return sorted(self.page.evaluate("() => app.graph.nodes.map((node) => node.type)"))
+        types: list[str] = self.page.evaluate("() => app.graph.nodes.map((node) => node.type)")
+        return sorted(types)
 
     def prompt(self) -> dict[str, Any]:
         """Give the prompt that the page would queue now."""
-        prompt: dict[str, Any] = self.page.evaluate("async () => (await app.graphToPrompt()).output")
+        prompt: dict[str, Any] = self.page.evaluate(
+            "async () => (await app.graphToPrompt()).output"
+        )
         return prompt
 
     def workflow(self) -> dict[str, Any]:
@@ -122,6 +156,14 @@ class Editor:
         ) as answer:
             self.page.get_by_test_id("queue-button").click()
         return self.server.wait_for(answer.value.json()["prompt_id"])
+
+    def command(self, command_id: str) -> None:
+        """Run a command of the page's menus."""
+        self.page.evaluate("(id) => app.extensionManager.command.execute(id)", command_id)
+
+    def open(self, file: Path) -> None:
+        """Open a file with the page's own Open."""
+        self.page.set_input_files("#comfy-file-input", file)
 
     def drop(self, file: Path) -> None:
         """Drop a file on a free place of the canvas, with events that the browser trusts."""

@@ -6,13 +6,11 @@ import { test } from "node:test";
 import {
   LEVELS,
   WORDS,
-  describePixels,
   escapeInvisible,
   parseReport,
   showPair,
   showText,
   showValue,
-  toPercent,
   weakest,
   weakestFirst,
 } from "../../web/verdict.js";
@@ -47,7 +45,6 @@ test("a report keeps its level, causes and notes", () => {
     level: "mismatch",
     checks: [check("bitwise", "record"), check("mismatch", "pixels")],
     causes: [{ kind: "cfg", message: "changed", recorded: 7, now: 7.1, node_id: "3" }],
-    pixels: null,
     notes: ["one"],
   });
 
@@ -57,7 +54,6 @@ test("a report keeps its level, causes and notes", () => {
     [["cfg", 7, 7.1, "3"]],
   );
   assert.deepEqual(report.notes, ["one"]);
-  assert.equal(report.pixels, "");
 });
 
 test("the checks that decide come first and equals keep their order", () => {
@@ -140,35 +136,15 @@ test("two short values are shown whole", () => {
 });
 
 test("what does not print is written out", () => {
-  assert.equal(escapeInvisible("a\u200Bb\u202Ec\nd\u00A0e\u{E0041}"), "a\\u200bb\\u202ec\\u000ad\\u00a0e\\u{e0041}");
-  assert.equal(escapeInvisible("Gr\u00FC\u00DFe, \u732B \u{1F98A}"), "Gr\u00FC\u00DFe, \u732B \u{1F98A}");
+  const printing = "Gr\u00FC\u00DFe, \u732B \u{1F98A}";
+
+  assert.equal(escapeInvisible("a\u200Bb\u202Ec\nd\u00A0"), "a\\u200bb\\u202ec\\u000ad\\u00a0");
+  assert.equal(escapeInvisible("\u{E0041}"), "\\u{e0041}");
+  assert.equal(escapeInvisible(printing), printing);
 });
 
 test("text keeps its lines and nothing else that does not print", () => {
   assert.equal(showText("a\r\nb\u202Ec"), "a\nb\\u202ec");
   assert.equal(showText(undefined), "");
   assert.equal(showText("x".repeat(10), 4), "xxxx\u2026");
-});
-
-test("some is never written as none and not all never as all", () => {
-  assert.equal(toPercent(0), "0 %");
-  assert.equal(toPercent(1e-9), "less than 0.01 %");
-  assert.equal(toPercent(0.98765), "98.77 %");
-  assert.equal(toPercent(1 - 1e-9), "more than 99.99 %");
-  assert.equal(toPercent(1), "100 %");
-});
-
-test("pixels are described only where there are numbers", () => {
-  const numbers = { max_abs: 12, mean_abs: 1, psnr_db: 31.26, differing_fraction: 0.5 };
-
-  assert.equal(
-    describePixels(numbers),
-    "50 % of the pixels differ, by up to 12 of 255; PSNR 31.3 dB.",
-  );
-  assert.equal(
-    describePixels({ max_abs: 0, mean_abs: 0, psnr_db: null, differing_fraction: 0 }),
-    "No pixel differs.",
-  );
-  assert.equal(describePixels(null), "");
-  assert.equal(describePixels({ max_abs: "0", differing_fraction: 0 }), "");
 });

@@ -18,8 +18,26 @@ from .trace import upstream
 
 _SEEDS: Final = ("seed", "noise_seed")
 _SAMPLERS: Final = ("sampler_name", "sampler")
-_STRUCTURE: Final = ("noise", "sampler", "sigmas", "guider")
-"""Inputs through which `SamplerCustomAdvanced` takes what others have as widgets."""
+_STRUCTURE: Final = ("guider", "noise", "sampler", "sigmas")
+"""Inputs through which `SamplerCustomAdvanced` takes what others have as widgets.
+
+The guider comes first: its model is the one that samples. A scheduler's model only gives
+the sigmas, and is often the one before the adapters.
+"""
+
+_HOLDERS: Final = {
+    "PrimitiveBoolean": "value",
+    "PrimitiveFloat": "value",
+    "PrimitiveInt": "value",
+    "PrimitiveString": "value",
+    "PrimitiveStringMultiline": "value",
+    "ProvenanceSeed": "seed",
+    "SeedNode": "seed",
+}
+"""Nodes whose one output is the value of one input, by the name of that input.
+
+A list: `StringLength` has one input, too, and does not hand it on.
+"""
 
 _LATENT_EDITS: Final = frozenset(
     {"LatentBatchSeedBehavior", "LatentFromBatch", "RepeatLatentBatch", "SetLatentNoiseMask"}
@@ -84,7 +102,8 @@ def is_sampling(node: Node) -> bool:
     """Tell whether a node's inputs are those of a sampler."""
     names = node.inputs.keys()
     return (
-        "latent_image" in names
+        # Detailers and tiled upscalers sample an image instead of a latent.
+        ("latent_image" in names or isinstance(node.inputs.get("model"), Link))
         and any(name in names for name in _SAMPLERS)
         and any(name in names for name in (*_SEEDS, "noise"))
     )
@@ -112,10 +131,11 @@ def resolve(prompt: Prompt, value: Link | JsonValue) -> JsonValue:
     for _ in range(_PASS_THROUGH_LIMIT):
         if not isinstance(value, Link):
             return value
-        held = list(prompt.nodes[value.node_id].inputs.values())
-        if len(held) != 1:
+        holder = prompt.nodes[value.node_id]
+        name = _HOLDERS.get(holder.class_type)
+        if name is None:
             return None
-        value = held[0]
+        value = holder.inputs.get(name)
     return None
 
 
@@ -171,10 +191,10 @@ def _latent_size(prompt: Prompt, latent: Link | JsonValue) -> tuple[JsonValue, J
             break
         node = prompt.nodes[latent.node_id]
         if "width" in node.inputs and "height" in node.inputs:
-            return (
-                resolve(prompt, node.inputs["width"]),
-                resolve(prompt, node.inputs["height"]),
-            )
+            width = resolve(prompt, node.inputs["width"])
+            height = resolve(prompt, node.inputs["height"])
+            # LatentUpscale computes the side that is 0 from the other one.
+            return (None, None) if 0 in (width, height) else (width, height)
         if node.class_type not in _LATENT_EDITS:
             break
         latent = node.inputs.get("samples")
@@ -185,29 +205,40 @@ def _texts(prompt: Prompt, conditioning: Link | None) -> tuple[PromptText, ...]:
     """List the texts that a conditioning was made from."""
     texts: list[PromptText] = []
     seen: set[Link] = set()
-    waiting = [conditioning]
+    waiting = [conditioning] if conditioning is not None else []
     while waiting:
         link = waiting.pop()
-        if link is None or link in seen:
+        if link in seen:
             continue
         seen.add(link)
         node = prompt.nodes[link.node_id]
         if isinstance(node.inputs.get("clip"), Link):
             texts.extend(_encoder_texts(prompt, link.node_id))
+            # GLIGEN's and ControlNet's encoders add their text to a conditioning.
+            waiting.extend(reversed(_named(node, "cond")))
         else:
             waiting.extend(reversed(_conditionings(node, link.slot)))
     return tuple(texts)
 
 
-def _conditionings(node: Node, slot: int) -> list[Link | None]:
+def _conditionings(node: Node, slot: int) -> list[Link]:
     """Give the conditionings that a node passes on at one of its outputs."""
     if node.class_type == "ConditioningZeroOut":
         return []
-    links = {name: value for name, value in node.inputs.items() if isinstance(value, Link)}
-    if "positive" in links and "negative" in links and slot in (0, 1):
-        return [links["positive" if slot == 0 else "negative"]]
-    named = [link for name, link in links.items() if name.startswith("cond")]
-    return [*(named or links.values())]
+    # Also `positive_A` and the like: pairs of conditionings with hooks.
+    pair = _named(node, "positive"), _named(node, "negative")
+    if all(pair) and slot in (0, 1):
+        return pair[slot]
+    return _named(node, "cond") or _named(node, "")
+
+
+def _named(node: Node, start: str) -> list[Link]:
+    """Give the links at the inputs whose names start so, in order."""
+    return [
+        value
+        for name, value in node.inputs.items()
+        if isinstance(value, Link) and name.startswith(start)
+    ]
 
 
 def _encoder_texts(prompt: Prompt, node_id: NodeId) -> list[PromptText]:

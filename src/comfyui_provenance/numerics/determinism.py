@@ -18,7 +18,6 @@ import torch
 
 from ..canonical import JsonValue
 
-
 _ALGORITHMS: Final = "deterministic_algorithms"
 
 
@@ -32,12 +31,24 @@ class _Flag:
         write: Sets it.
         pinned: The value inside `deterministic`; `None` means it is only put back,
             because pinning another flag changes it on the way.
+        refused: What it holds where torch refuses to read it though the flags before it
+            in the list are pinned.
     """
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object]
     pinned: str | bool | tuple[bool, bool] | None
+    refused: str | bool | None = None
+
+    def found(self) -> Any:  # noqa: ANN401 - of the flag's own type
+        """Give the present value, with the flags before it in the list pinned."""
+        try:
+            return self.read()
+        except RuntimeError:
+            if self.refused is None:
+                raise
+            return self.refused
 
 
 def _attribute(owner: object, name: str, attribute: str, pinned: str | bool | None) -> _Flag | None:
@@ -52,49 +63,41 @@ def _attribute(owner: object, name: str, attribute: str, pinned: str | bool | No
     )
 
 
-def _has_legacy_tf32() -> bool:
-    """Tell whether torch's older TF32 flags can be read.
-
-    Torch 2.9 added `fp32_precision` beside them and refuses to read the older ones
-    while the two disagree. We write the older ones where they still hold, since code
-    inside the scope (torch's own included) may read them.
-    """
-    try:
-        torch.get_float32_matmul_precision()
-        _ = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    except RuntimeError:
-        return False
-    return True
-
-
 def _precision_flags() -> list[_Flag | None]:
     backends: Any = torch.backends
-    if not hasattr(backends.cuda.matmul, "fp32_precision"):
-        new: list[_Flag | None] = []
-    else:
-        legacy = None if _has_legacy_tf32() else "ieee"
+    new: list[_Flag | None] = []
+    if hasattr(backends.cuda.matmul, "fp32_precision"):
         new = [
             # First, so that what the others inherit is not mistaken for what they hold.
             _attribute(backends, "backends", "fp32_precision", "none"),
             _attribute(backends.cudnn, "backends.cudnn", "fp32_precision", "none"),
             _attribute(backends.mkldnn, "backends.mkldnn", "fp32_precision", "none"),
-            _attribute(backends.cudnn.conv, "backends.cudnn.conv", "fp32_precision", legacy),
-            _attribute(backends.cudnn.rnn, "backends.cudnn.rnn", "fp32_precision", legacy),
-            _attribute(backends.cuda.matmul, "backends.cuda.matmul", "fp32_precision", legacy),
-            _attribute(backends.mkldnn.matmul, "backends.mkldnn.matmul", "fp32_precision", legacy),
+            _attribute(backends.cudnn.conv, "backends.cudnn.conv", "fp32_precision", "ieee"),
+            _attribute(backends.cudnn.rnn, "backends.cudnn.rnn", "fp32_precision", "ieee"),
+            _attribute(backends.cuda.matmul, "backends.cuda.matmul", "fp32_precision", "ieee"),
+            _attribute(backends.mkldnn.matmul, "backends.mkldnn.matmul", "fp32_precision", "ieee"),
             _attribute(backends.mkldnn.conv, "backends.mkldnn.conv", "fp32_precision", "ieee"),
             _attribute(backends.mkldnn.rnn, "backends.mkldnn.rnn", "fp32_precision", "ieee"),
         ]
-    if not _has_legacy_tf32():
-        return new
+    # Torch 2.9 added `fp32_precision` beside the two older flags, and refuses to read one of
+    # those while it disagrees with its successors. They come last, because writing one writes
+    # its successors too; with those pinned, a refusal means that it allows TF32. They are
+    # written because code inside the scope, torch's own included, may read them.
     return [
         *new,
-        _attribute(backends.cudnn, "backends.cudnn", "allow_tf32", pinned=False),
+        _Flag(
+            "backends.cudnn.allow_tf32",
+            lambda: backends.cudnn.allow_tf32,
+            lambda value: setattr(backends.cudnn, "allow_tf32", value),
+            pinned=False,
+            refused=True,
+        ),
         _Flag(
             "float32_matmul_precision",
             torch.get_float32_matmul_precision,
             torch.set_float32_matmul_precision,
             "highest",
+            refused="high",
         ),
     ]
 
@@ -134,9 +137,15 @@ def read_flags() -> dict[str, JsonValue]:
     """Give the flags in force now, by dotted name.
 
     `deterministic_algorithms` is `off`, `warn` (an operation without a deterministic
-    version only warns, as under ComfyUI's `--deterministic`) or `error`.
+    version only warns, as under ComfyUI's `--deterministic`) or `error`. A flag that torch
+    refuses to read, because an older and a newer one disagree, is `mixed`.
     """
-    flags: dict[str, JsonValue] = {flag.name: flag.read() for flag in _flags()}
+    flags: dict[str, JsonValue] = {}
+    for flag in _flags():
+        try:
+            flags[flag.name] = flag.read()
+        except RuntimeError:
+            flags[flag.name] = "mixed"
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     flags[_ALGORITHMS] = "off" if not enabled else "warn" if warn_only else "error"
@@ -155,7 +164,7 @@ def deterministic() -> Generator[list[str]]:
     indeterminate: list[str] = []
     with ExitStack() as restore:
         for flag in _flags():
-            restore.callback(flag.write, flag.read())
+            restore.callback(flag.write, flag.found())
             if flag.pinned is not None:
                 flag.write(flag.pinned)
         restore.enter_context(_collect_indeterminate(indeterminate))

@@ -209,3 +209,51 @@ def test_too_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(LimitError, match="at most 1 nodes, got 2"):
         with_input(1)
+
+
+def test_only_what_is_needed_is_taken_and_the_rest_may_be_broken() -> None:
+    broken: list[JsonValue] = [
+        {"class_type": "A", "inputs": {"x": ["gone", 0]}},
+        {"class_type": 5, "inputs": {}},
+        {"class_type": "A"},
+        None,
+    ]
+    value: dict[str, JsonValue] = {
+        "user": {"class_type": "B", "inputs": {"x": ["load", 0], "y": ["load", 1]}},
+        "load": {"class_type": "A", "inputs": {"points": {"__value__": ["broken0", 0]}}},
+        **{f"broken{at}": node for at, node in enumerate(broken)},
+    }
+
+    prompt = to_prompt(value, needed=[NodeId("user")])
+
+    assert list(prompt.nodes) == ["user", "load"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        pytest.param({"a": {"class_type": "A"}}, "inputs of node 'a'", id="a broken one"),
+        pytest.param(
+            {"a": {"class_type": "A", "inputs": {"x": ["gone", 0]}}}, "dangling", id="a gap"
+        ),
+        pytest.param(
+            {"a": {"class_type": "A", "inputs": {"x": ["b", 0]}}, "b": {}}, "node 'b'", id="deeper"
+        ),
+    ],
+)
+def test_what_is_needed_must_be_whole(nodes: dict[str, JsonValue], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        to_prompt(nodes, needed=[NodeId("a")])
+
+
+def test_needed_nodes_of_a_cycle_are_taken_once() -> None:
+    value: dict[str, JsonValue] = {
+        "a": {"class_type": "A", "inputs": {"x": ["b", 0]}},
+        "b": {"class_type": "A", "inputs": {"x": ["a", 0]}},
+    }
+
+    assert list(to_prompt(value, needed=[NodeId("b")]).nodes) == ["a", "b"]
+
+
+def test_a_needed_node_that_is_not_there_is_left_out() -> None:
+    assert to_prompt({}, needed=[NodeId("a")]).nodes == {}

@@ -6,7 +6,7 @@ import pytest
 
 from comfyui_provenance.errors import GraphError, LimitError
 from comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
-from comfyui_provenance.graph.rebuild import rename, set_input
+from comfyui_provenance.graph.rebuild import bypass, rename, set_input
 
 from support.builders import prompt_of
 
@@ -60,3 +60,22 @@ def test_an_input_of_no_node_cannot_be_set() -> None:
 def test_a_dangling_link_cannot_be_set() -> None:
     with pytest.raises(GraphError, match="dangling link"):
         set_input(PROMPT, NodeId("2"), "model", Link(NodeId("3"), 0))
+
+
+def test_a_bypassed_node_stays_and_its_users_take_from_its_source() -> None:
+    prompt = prompt_of(load=[], between=["load"], left=["between"], right=["between", "load"])
+
+    changed = bypass(prompt, NodeId("between"), Link(NodeId("load"), 3))
+
+    assert changed.nodes.keys() == prompt.nodes.keys()
+    assert changed.nodes[NodeId("between")] == prompt.nodes[NodeId("between")]
+    assert changed.nodes[NodeId("left")].inputs == {"input_0": Link(NodeId("load"), 3)}
+    assert changed.nodes[NodeId("right")].inputs == {
+        "input_0": Link(NodeId("load"), 3),
+        "input_1": Link(NodeId("load"), 0),
+    }
+
+
+def test_a_node_cannot_be_bypassed_to_nowhere() -> None:
+    with pytest.raises(GraphError, match="dangling link"):
+        bypass(prompt_of(a=[], b=["a"]), NodeId("a"), Link(NodeId("gone"), 0))

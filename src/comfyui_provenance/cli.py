@@ -1,0 +1,119 @@
+"""The command line: `python -m comfyui_provenance show|verify|reproduce`.
+
+Exit status: 0 the verdict holds, 1 it is a mismatch, 2 a file cannot be read or the usage is
+wrong, 3 nothing could be established.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TextIO
+
+from . import __version__, client
+from .compare import compare_integrity, compare_pixels, is_explained, judge
+from .containers import extract
+from .digest import digest_file
+from .errors import ProvenanceError, RecordError
+from .pixels import Pixels, decode_pixels
+from .record import KEYWORD, Record, parse_record, summarise
+from .verdict import Level, Report, parse_report
+
+_UNREADABLE: Final = 2
+_STATUS: Final = {
+    Level.BITWISE: 0,
+    Level.WITHIN_TOLERANCE: 0,
+    Level.MISMATCH: 1,
+    Level.UNKNOWN: 3,
+}
+
+
+def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
+    """Run a command and give its exit status.
+
+    Args:
+        arguments: Without the program's name; `sys.argv` if not given.
+        out: Where to print; standard output if not given.
+    """
+    options = _parser().parse_args(arguments)
+    stream = out or sys.stdout
+    try:
+        status: int = options.run(options, stream)
+    except (ProvenanceError, OSError, RecursionError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _UNREADABLE
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="comfyui-provenance",
+        description="Show, verify and reproduce images that carry a provenance record.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    show = commands.add_parser("show", help="print the record of an image")
+    show.add_argument("image", type=Path)
+    show.set_defaults(run=_show)
+
+    verify = commands.add_parser(
+        "verify", help="compare an image with its record, or another image with it"
+    )
+    verify.add_argument("image", type=Path, help="the image that carries the record")
+    verify.add_argument("--against", type=Path, help="pixels to compare with that record")
+    verify.set_defaults(run=_verify)
+
+    reproduce = commands.add_parser("reproduce", help="let a ComfyUI server run the graph again")
+    reproduce.add_argument("image", type=Path)
+    reproduce.add_argument("--server", default="http://127.0.0.1:8188", help="default: %(default)s")
+    reproduce.set_defaults(run=_reproduce)
+
+    for command in (show, verify, reproduce):
+        command.add_argument("--json", action="store_true", help="print JSON for machines")
+    return parser
+
+
+def _show(options: argparse.Namespace, out: TextIO) -> int:
+    record, _, _ = _read(options.image)
+    out.write(f"{record.dump() if options.json else summarise(record)}\n")
+    return 0
+
+
+def _verify(options: argparse.Namespace, out: TextIO) -> int:
+    record, pixels, prompt = _read(options.image)
+    integrity = compare_integrity(record, pixels, prompt)
+    checks, difference = list(integrity.checks), None
+    if options.against is not None:
+        found = decode_pixels(options.against.read_bytes())
+        check, difference = compare_pixels(
+            "pixels",
+            record.subject.digest,
+            found,
+            pixels,
+            explained=is_explained(integrity.causes),
+        )
+        checks.insert(0, check)
+    return _print_report(judge(checks, integrity.causes, difference), options, out)
+
+
+def _reproduce(options: argparse.Namespace, out: TextIO) -> int:
+    answer = client.reproduce(options.image.read_bytes(), options.server)
+    return _print_report(parse_report(answer), options, out)
+
+
+def _read(path: Path) -> tuple[Record, Pixels, str | None]:
+    data = path.read_bytes()
+    texts = extract(data)
+    if KEYWORD not in texts:
+        raise RecordError(f"{path.name}: this image carries no record ({digest_file(path)})")
+    return parse_record(texts[KEYWORD]), decode_pixels(data), texts.get("prompt")
+
+
+def _print_report(report: Report, options: argparse.Namespace, out: TextIO) -> int:
+    text = json.dumps(report.to_json(), indent=2) if options.json else report.summary()
+    out.write(f"{text}\n")
+    return _STATUS[report.level]
