@@ -16,7 +16,10 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint() -> ComfyExtension:
-    """Give ComfyUI the extension."""
+    """Serve the pack's routes and give ComfyUI its extension."""
+    from .adapter.host import add_post_route
     from .nodes.extension import ProvenanceExtension
+    from .routes.records import read_record
 
+    add_post_route("/provenance/record", read_record)
     return ProvenanceExtension()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from server import PromptServer
@@ -11,3 +11,11 @@ from server import PromptServer
 def add_prompt_handler(handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Let a function see each prompt as it comes over HTTP, before core validates it."""
     PromptServer.instance.add_on_prompt_handler(handler)
+
+
+def add_post_route(path: str, handler: Callable[[Any], Awaitable[Any]]) -> None:
+    """Serve a path, and the same below `/api`, as core does with all of its own.
+
+    It works while packs are loading: core adds its table to the application afterwards.
+    """
+    PromptServer.instance.routes.post(path)(handler)

@@ -13,7 +13,7 @@ from ..src.comfyui_provenance.compare import (
     is_explained,
     judge,
 )
-from ..src.comfyui_provenance.errors import GraphError
+from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
 from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, measure_difference
 from ..src.comfyui_provenance.record import JsonObject, Material, Record
 from ..src.comfyui_provenance.verdict import Cause, CauseKind, Check, Level, Report
@@ -65,7 +65,7 @@ def _judge_by_record(
     found = _at_place(batches, record.subject.list_index, record.subject.batch_index)
     integrity = compare_integrity(record, image.pixels, image.prompt)
     if rerun is None:
-        elsewhere = compare_materials(record.materials, list_materials(record.prompt()))
+        elsewhere = compare_materials(record.materials, _present_materials(record))
     else:
         elsewhere = [
             *compare_materials(record.materials, rerun.materials),
@@ -86,6 +86,14 @@ def _judge_by_record(
     else:
         causes.extend(elsewhere)
     return judge([*checks, check, *integrity.checks], causes, difference, notes), found
+
+
+def _present_materials(record: Record) -> list[Material]:
+    """List the graph's files as they are here; none for a graph that is damaged."""
+    try:
+        return list_materials(record.prompt())
+    except ProvenanceError:
+        return []
 
 
 def _judge_by_pixels(

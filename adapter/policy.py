@@ -16,6 +16,7 @@ import nodes as comfy_nodes
 from ..src.comfyui_provenance.errors import PolicyError, SeedError
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
 from ..src.comfyui_provenance.graph.rebuild import bypass
+from ..src.comfyui_provenance.graph.samplings import resolve
 from ..src.comfyui_provenance.graph.trace import prune
 from ..src.comfyui_provenance.seeds import parse_seed
 from .core_classes import IMAGE_CLASSES
@@ -155,7 +156,7 @@ def _refuse_sizes(prompt: Prompt) -> None:
         raise PolicyError(f"expected at most {_NODE_COUNT} nodes, got {len(prompt.nodes)}")
     for node_id, node in prompt.nodes.items():
         for name, largest in _LARGEST.items():
-            value = node.inputs.get(name)
+            value = resolve(prompt, node.inputs.get(name))
             if isinstance(value, (int, float)) and value > largest:
                 raise PolicyError(
                     f"node {node_id}: expected {name} of at most {largest} in a graph that this "

@@ -8,10 +8,16 @@ from pathlib import Path
 import folder_paths
 
 from ..src.comfyui_provenance import limits
+from ..src.comfyui_provenance.compare import compare_integrity, judge
 from ..src.comfyui_provenance.containers import extract
-from ..src.comfyui_provenance.errors import ContainerError, LimitError, RecordError
+from ..src.comfyui_provenance.errors import (
+    ContainerError,
+    LimitError,
+    ProvenanceError,
+    RecordError,
+)
 from ..src.comfyui_provenance.pixels import Pixels, decode_pixels
-from ..src.comfyui_provenance.record import KEYWORD, Record, parse_record, summarise
+from ..src.comfyui_provenance.record import KEYWORD, JsonObject, Record, parse_record, summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +101,23 @@ def describe_image(name: str) -> tuple[str, str]:
     if image.record is None:
         raise RecordError(f"{image.name}: {image.record_problem or 'it carries no record'}")
     return image.record.dump(), summarise(image.record)
+
+
+def inspect_image(data: bytes) -> JsonObject:
+    """Say what an image file carries, as JSON; never raises for a file's content.
+
+    Returns:
+        `record`, `report` and `summary`; or `error` alone for a file that cannot be read.
+    """
+    try:
+        image = parse_image("the file", data)
+    except (ProvenanceError, RecursionError) as error:
+        return {"error": str(error)}
+    if image.record is None:
+        return {"record": None, "report": None, "summary": image.record_problem}
+    integrity = compare_integrity(image.record, image.pixels, image.prompt)
+    return {
+        "record": dict(image.record.document),
+        "report": judge(integrity.checks, integrity.causes, None).to_json(),
+        "summary": summarise(image.record),
+    }

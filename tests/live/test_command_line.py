@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from comfyui_provenance.cli import main
+
 from support import prompts
 from support.server import ComfyServer, free_port
 from support.tampering import alter_pixel, edit_graph, set_input

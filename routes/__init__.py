@@ -1,0 +1,1 @@
+"""HTTP handlers: check the size, parse, call, answer."""
