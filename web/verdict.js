@@ -67,7 +67,7 @@ const VALUE_CHARS = 120;
 const SENTENCE_CHARS = 400;
 /** Characters kept before the first difference of two long values. */
 const LEAD_CHARS = 24;
-/** Entries of each list that are read: a report from elsewhere must not fill the page. */
+/** Entries of each list that are shown: a report must not fill the page. */
 const LIST_LENGTH = 40;
 
 /**
@@ -77,9 +77,7 @@ const LIST_LENGTH = 40;
  * @returns {Level} `unknown` when nothing was checked.
  */
 export function weakest(checks) {
-  if (checks.length === 0) return "unknown";
-  const ranks = checks.map((check) => LEVELS.indexOf(check.level));
-  return LEVELS[Math.min(...ranks)] ?? "unknown";
+  return LEVELS.find((level) => checks.some((check) => check.level === level)) ?? "unknown";
 }
 
 /**
@@ -91,12 +89,14 @@ export function weakest(checks) {
 export function parseReport(value) {
   const report = toObject(value);
   const checks = toList(report["checks"]).map(parseCheck);
+  const causes = toList(report["causes"]).slice(0, LIST_LENGTH);
+  const notes = toList(report["notes"]).slice(0, LIST_LENGTH);
   const stated = toLevel(report["level"]);
   return {
     level: weakest([{ level: stated }, { level: weakest(checks) }]),
-    checks: weakestFirst(checks),
-    causes: toList(report["causes"]).map(parseCause),
-    notes: toList(report["notes"]).map(toSentence),
+    checks: weakestFirst(checks).slice(0, LIST_LENGTH),
+    causes: causes.map(parseCause),
+    notes: notes.map(toSentence),
   };
 }
 
@@ -212,7 +212,7 @@ function toObject(value) {
  * @returns {unknown[]} Empty for anything that is no list.
  */
 function toList(value) {
-  return Array.isArray(value) ? value.slice(0, LIST_LENGTH) : [];
+  return Array.isArray(value) ? value : [];
 }
 
 /**

@@ -107,6 +107,7 @@ def test_a_sealed_false_claim_is_a_mismatch_and_named(edit: Edit, kind: str) -> 
 
     assert min(check.level for check in integrity.checks) is Level.MISMATCH
     assert integrity.causes[0].kind == kind
+    json.dumps([cause.to_json() for cause in integrity.causes], allow_nan=False)
 
 
 def test_a_record_of_a_graph_that_samples_nothing_claims_nothing() -> None:

@@ -6,6 +6,7 @@ are run by the page's own button. What the page holds is read with small pieces 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from .server import PACK, ComfyServer, History
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.ConfirmClear": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Minimap.Visible": False,
     "Comfy.ColorPalette": "dark",
 }
 LOAD_TIMEOUT_MS = 120_000
@@ -71,23 +74,40 @@ class Editor:
         """Empty the graph, and forget what nodes showed."""
         self.command("Comfy.ClearWorkflow")
 
-    def add_node(self, class_type: str, at: tuple[int, int], **values: object) -> str:
-        """Put a node on the canvas and set its widgets.
+    def add_node(
+        self,
+        class_type: str,
+        at: tuple[int, int],
+        *,
+        size: tuple[int, int] | None = None,
+        title: str | None = None,
+        **values: object,
+    ) -> str:
+        """Put a node on the canvas.
+
+        Args:
+            class_type: as in ComfyUI.
+            at: the place of its upper left corner.
+            size: width and height, in the graph's pixels.
+            title: in place of the class's own.
+            **values: of its widgets.
 
         Returns:
             The node's id.
         """
         node_id: str = self.page.evaluate(
-            """([type, at, values]) => {
+            """([type, at, size, title, values]) => {
                 const node = LiteGraph.createNode(type);
                 app.graph.add(node);
                 node.pos = at;
+                if (size) node.setSize(size);
+                if (title) node.title = title;
                 for (const [name, value] of Object.entries(values)) {
                     node.widgets.find((widget) => widget.name === name).value = value;
                 }
                 return String(node.id);
             }""",
-            [class_type, list(at), values],
+            [class_type, list(at), size and list(size), title, values],
         )
         return node_id
 
@@ -133,17 +153,17 @@ class Editor:
 
     def prompt(self) -> dict[str, Any]:
         """Give the prompt that the page would queue now."""
-        prompt: dict[str, Any] = self.page.evaluate(
-            "async () => (await app.graphToPrompt()).output"
-        )
-        return prompt
+        return self._serialised("output")
 
     def workflow(self) -> dict[str, Any]:
         """Give the workflow that the page would save now."""
-        workflow: dict[str, Any] = self.page.evaluate(
-            "async () => (await app.graphToPrompt()).workflow"
-        )
-        return workflow
+        return self._serialised("workflow")
+
+    def _serialised(self, part: str) -> dict[str, Any]:
+        # As text: what is undefined is left out, as it is when the page queues or saves.
+        text = "async (part) => JSON.stringify((await app.graphToPrompt())[part])"
+        value: dict[str, Any] = json.loads(self.page.evaluate(text, part))
+        return value
 
     # --- what a user does ---
 
@@ -179,6 +199,31 @@ class Editor:
         """Find what a node of this pack shows in itself."""
         attribute = f'[data-level="{level}"]' if level else ""
         return self.page.locator(f".provenance-content{attribute}")
+
+    def screenshot(self) -> bytes:
+        """Take a picture of the whole graph and nothing else of the page, as PNG."""
+        area: dict[str, float] = self.page.evaluate(
+            """async () => {
+                const { canvas, ds } = app.canvas;
+                const boxes = app.graph.nodes.map((node) => Array.from(node.getBounding()));
+                const left = Math.min(...boxes.map(([x]) => x)) - 30;
+                const top = Math.min(...boxes.map(([, y]) => y)) - 40;
+                const width = Math.max(...boxes.map(([x, , w]) => x + w)) + 30 - left;
+                const height = Math.max(...boxes.map(([, y, , h]) => y + h)) + 30 - top;
+                const frame = canvas.getBoundingClientRect();
+                ds.scale = Math.min((frame.width - 80) / width, (frame.height - 110) / height);
+                ds.offset = [70 / ds.scale - left, 100 / ds.scale - top];
+                app.canvas.deselectAll?.();
+                app.canvas.setDirty(true, true);
+                for (let frames = 0; frames < 10; frames += 1) {
+                    await new Promise((resolve) => requestAnimationFrame(resolve));
+                }
+                const scale = ds.scale;
+                return { x: 70, y: 100, width: width * scale, height: height * scale };
+            }"""
+        )
+        hidden = ".comfyui-body-top, [role=status], .p-toast { display: none !important }"
+        return self.page.screenshot(clip=area, style=hidden)  # type: ignore[arg-type]
 
     def toasts(self) -> Locator:
         """Find the page's messages."""

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from comfyui_provenance.canonical import dump_canonical, parse_json
+from comfyui_provenance.compare import compare_integrity
 from comfyui_provenance.containers.png import embed_text, read_text, remove_text
 from comfyui_provenance.errors import CanonicalError
 from comfyui_provenance.graph.prompt import Link, NodeId, dump_prompt, parse_prompt
 from comfyui_provenance.graph.trace import digest_graph
 from comfyui_provenance.pixels import decode_pixels, digest_pixels
+from comfyui_provenance.record import KEYWORD, parse_record
 from vectors.regenerate import LAYOUTS, PROMPT, PROVENANCE, XMP, make
 
 FOLDER = Path(__file__).parent
@@ -93,3 +95,17 @@ def test_a_graph_has_its_digest() -> None:
     prompt = parse_prompt(read("prompt/dumped.json"))
 
     assert f"{digest_graph(prompt, Link(NodeId('3'), 0))}\n".encode() == read("prompt/digest.txt")
+
+
+@pytest.mark.parametrize("release", ["v1/release_0.1.0"])
+def test_the_record_of_every_release_is_still_read_and_agrees_with_its_image(release: str) -> None:
+    data = read(f"records/{release}.png")
+    texts = read_text(data)
+    record = parse_record(texts[KEYWORD])
+
+    integrity = compare_integrity(record, decode_pixels(data), texts["prompt"])
+
+    assert {check.level.label for check in integrity.checks} == {"bitwise"}
+    assert integrity.causes == ()
+    assert record.dump().encode() == texts[KEYWORD].encode() == read(f"records/{release}.json")
+    assert record.parameters["seed"] == "9223372036854775819"

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, Final
 
 import torch
@@ -19,6 +20,10 @@ import torch
 from ..canonical import JsonValue
 
 _ALGORITHMS: Final = "deterministic_algorithms"
+
+# The flags and the warnings filters belong to the process. Of two threads whose scopes
+# interleave, the first to leave would unpin the other, and the last pin the process for good.
+_scope: Final = RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +161,15 @@ def read_flags() -> dict[str, JsonValue]:
 def deterministic() -> Generator[list[str]]:
     """Pin torch's flags so that each operation uses one repeatable kernel.
 
+    Scopes nest within a thread; another thread waits until the outermost has ended.
+
     Yields:
         A list that, once the scope has ended, holds the message of each operation that
         ran without a deterministic version, in order, each once. Other warnings are
         passed on.
     """
     indeterminate: list[str] = []
-    with ExitStack() as restore:
+    with _scope, ExitStack() as restore:
         for flag in _flags():
             restore.callback(flag.write, flag.found())
             if flag.pinned is not None:

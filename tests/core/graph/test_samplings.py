@@ -8,13 +8,13 @@ import pytest
 
 from comfyui_provenance.canonical import JsonValue
 from comfyui_provenance.errors import GraphError
-from comfyui_provenance.graph.prompt import Link, NodeId, Prompt, to_prompt
+from comfyui_provenance.graph.prompt import Link, NodeId, to_prompt
 from comfyui_provenance.graph.samplings import PromptText, Sampling, read_samplings, resolve
 
 from support import prompts
 from support.prompts import node
 
-Graph = dict[str, dict[str, Any]]
+Graph = dict[str, Any]
 
 
 def read(graph: Graph, at: str = "decode") -> list[Sampling]:
@@ -298,8 +298,9 @@ def test_conditionings_that_form_a_diamond_are_read_once() -> None:
 
 
 def test_a_prompt_keeps_its_nodes() -> None:
-    prompt: Prompt = to_prompt(prompts.txt2img())
+    graph: Graph = prompts.txt2img()
+    prompt = to_prompt(graph)
 
     read_samplings(prompt, NodeId("decode"))
 
-    assert prompt == to_prompt(prompts.txt2img())
+    assert prompt == to_prompt(graph)

@@ -9,7 +9,7 @@ import pytest
 
 from comfyui_provenance.digest import Digest, digest_bytes, digest_file
 from comfyui_provenance.materials import cache
-from comfyui_provenance.materials.cache import DigestCache, identify
+from comfyui_provenance.materials.cache import DigestCache, FileIdentity, identify
 
 
 @pytest.fixture
@@ -94,3 +94,16 @@ def test_a_missing_file_is_an_error_of_the_system(tmp_path: Path) -> None:
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="expected a regular file"):
         identify(tmp_path)
+
+
+def test_an_identity_is_all_that_a_replaced_file_would_change(path: Path) -> None:
+    status = path.stat()
+
+    assert identify(path) == FileIdentity(
+        path=path.resolve(),
+        size_bytes=7,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+        device=status.st_dev,
+    )

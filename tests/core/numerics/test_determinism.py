@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -151,6 +152,26 @@ def test_scopes_nest() -> None:
             assert is_pinned()
         assert state() == outer
 
+    assert state() == before
+
+
+def test_scopes_of_two_threads_do_not_interleave() -> None:
+    before = state()
+    pinned: list[bool] = []
+
+    def enter() -> None:
+        with deterministic():
+            pinned.append(is_pinned())
+
+    other = threading.Thread(target=enter)
+    with deterministic():
+        other.start()
+        other.join(timeout=0.2)
+        assert pinned == []
+        assert is_pinned()
+    other.join()
+
+    assert pinned == [True]
     assert state() == before
 
 
