@@ -2,7 +2,8 @@
 
 Chosen by hand, module by module, from ComfyUI 0.30.0: what makes still images. Left out are
 output nodes, API nodes, training and dataset nodes, 3D, audio and video, and nodes whose cost
-their inputs do not bound (regular expressions). A new core class is refused until it is added.
+their inputs do not bound (string formatting and doubling, regular expressions). A new core
+class is refused until it is added here, or allowed by the server's owner.
 """
 
 from __future__ import annotations
@@ -338,16 +339,6 @@ IMAGE_CLASSES: Final = frozenset(
         "UpscaleModelLoader",
         # comfy_extras/nodes_zimage.py
         "TextEncodeZImageOmni",
-        # comfy_extras/nodes_string.py
-        "CaseConverter",
-        "StringCompare",
-        "StringConcatenate",
-        "StringContains",
-        "StringFormat",
-        "StringLength",
-        "StringReplace",
-        "StringSubstring",
-        "StringTrim",
     }
 )
 """Class types, as prompts name them."""

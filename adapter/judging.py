@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..src.comfyui_provenance.compare import (
-    compare_integrity,
     compare_machines,
     compare_materials,
     compare_pixels,
     is_explained,
     judge,
 )
+from ..src.comfyui_provenance.digest import Digest
 from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
 from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, measure_difference
 from ..src.comfyui_provenance.record import JsonObject, Material, Record
@@ -30,12 +30,14 @@ class Rerun:
         environment: This machine and software.
         anew: Number of nodes that were made to run again.
         loaders: Number of nodes that only load or patch models, and may be cached.
+        doubt: Why the result need not have been made anew, if it need not.
     """
 
     materials: Sequence[Material]
     environment: JsonObject
     anew: int
     loaders: int
+    doubt: str | None
 
 
 def judge_images(
@@ -52,18 +54,25 @@ def judge_images(
         The report, and which of the images it is about.
 
     Raises:
-        GraphError: The batch has no image at the recorded place.
+        GraphError: There is no image, or none at the recorded place.
     """
+    if not any(batches):
+        raise GraphError("expected at least one image, got none")
     if image.record is None:
         return _judge_by_pixels(image, batches, rerun)
     return _judge_by_record(image, image.record, batches, rerun)
+
+
+def expected_digest(image: ImageFile) -> Digest:
+    """Give the pixel digest that an image should have: recorded, or its own."""
+    return image.record.subject.digest if image.record is not None else digest_pixels(image.pixels)
 
 
 def _judge_by_record(
     image: ImageFile, record: Record, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
 ) -> tuple[Report, Pixels]:
     found = _at_place(batches, record.subject.list_index, record.subject.batch_index)
-    integrity = compare_integrity(record, image.pixels, image.prompt)
+    integrity = image.integrity(record)
     if rerun is None:
         elsewhere = compare_materials(record.materials, _present_materials(record))
     else:
@@ -85,7 +94,14 @@ def _judge_by_record(
         notes.extend(f"without effect on the pixels: {cause.message}" for cause in elsewhere)
     else:
         causes.extend(elsewhere)
-    return judge([*checks, check, *integrity.checks], causes, difference, notes), found
+    report = judge(
+        [*checks, check, *integrity.checks],
+        causes,
+        difference,
+        notes,
+        exhaustive=rerun is not None,
+    )
+    return report, found
 
 
 def _present_materials(record: Record) -> list[Material]:
@@ -112,10 +128,12 @@ def _judge_by_pixels(
     checks.append(check)
     if image.record_problem is None:
         notes.append("the file carries no record of this pack: its own pixels are the reference")
-    else:
+    elif image.is_damaged:
         message = f"the record cannot be read: {image.record_problem}"
         checks.append(Check("record", Level.MISMATCH, "a record", None, message))
         causes.append(Cause(CauseKind.RECORD_EDITED, message, None, None))
+    else:
+        checks.append(Check("record", Level.UNKNOWN, "a record", None, image.record_problem))
     return judge(checks, causes, difference, notes), found
 
 
@@ -123,13 +141,14 @@ def _rerun_findings(rerun: Rerun | None) -> tuple[list[Check], list[Cause], list
     """Say whether the graph was really run again."""
     if rerun is None:
         return [], [], []
-    if not rerun.anew:
-        message = "no node of this graph can be made to run again, so nothing was shown"
-        check = Check("rerun", Level.UNKNOWN, "run anew", "cached", message)
-        return [check], [Cause(CauseKind.CACHED_RESULT, message, None, None)], []
-    note = f"{rerun.anew} nodes were run anew; {rerun.loaders} only load models and may be cached"
-    check = Check("rerun", Level.BITWISE, "run anew", "run anew", "the graph was run again")
-    return [check], [], [note]
+    if rerun.doubt is not None:
+        check = Check("rerun", Level.UNKNOWN, "run anew", "not shown", rerun.doubt)
+        return [check], [Cause(CauseKind.CACHED_RESULT, rerun.doubt, None, None)], []
+    message = (
+        f"{rerun.anew} nodes ran under a fresh nonce, which no cached result matches; "
+        f"{rerun.loaders} only load models and may be cached"
+    )
+    return [Check("rerun", Level.BITWISE, "run anew", "run anew", message)], [], []
 
 
 def _at_place(batches: Sequence[Sequence[Pixels]], list_index: int, batch_index: int) -> Pixels:

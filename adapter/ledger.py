@@ -10,24 +10,19 @@ import json
 import logging
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 import folder_paths
-from comfy_api.latest import Caching
-from server import PromptServer
 
-from ..src.comfyui_provenance.errors import ProvenanceError
-from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt
+from ..src.comfyui_provenance.errors import PolicyError
+from ..src.comfyui_provenance.graph.prompt import Link, Prompt
 from ..src.comfyui_provenance.graph.trace import digest_graph
-from .live_prompt import prompt_upstream
 
 _log = logging.getLogger(__name__)
 
 _FOLDER: Final = "provenance"
 _LEDGER_NAME: Final = "graphs.txt"
 _POLICY_NAME: Final = "policy.json"
-_ALLOWED: Final = "allowed_packs"
-
 _lock = Lock()
 _known: set[str] = set()
 _read_from: Path | None = None
@@ -38,7 +33,7 @@ def remember_graph(prompt: Prompt, output: Link) -> None:
 
     A ledger that cannot be written costs a question later, not an image now.
     """
-    _remember({str(digest_graph(prompt, output))})
+    remember_digests({str(digest_graph(prompt, output))})
 
 
 def has_run(prompt: Prompt, output: Link) -> bool:
@@ -48,23 +43,27 @@ def has_run(prompt: Prompt, output: Link) -> bool:
         return digest in _load()
 
 
-def allowed_packs() -> set[str]:
-    """Give the custom node packs, by folder name, that may run from a stranger's image.
+def allowed(what: str) -> set[str]:
+    """Give what may run from a stranger's image besides core's image-making nodes.
+
+    Args:
+        what: `packs`, custom node packs by folder name; or `classes`, core's by class type.
 
     Raises:
-        ProvenanceError: The policy file is damaged; nothing is allowed by guessing.
+        PolicyError: The policy file is damaged; nothing is allowed by guessing.
     """
     path = policy_path()
     try:
         policy = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return set()
-    except (OSError, ValueError) as error:
-        raise ProvenanceError(f"{_POLICY_NAME}: cannot be read: {error}") from error
-    packs = policy.get(_ALLOWED) if isinstance(policy, dict) else None
-    if not isinstance(packs, list) or not all(isinstance(pack, str) for pack in packs):
-        raise ProvenanceError(f"{_POLICY_NAME}: expected a list of pack names as {_ALLOWED!r}")
-    return set(packs)
+    except (OSError, ValueError, RecursionError) as error:
+        raise PolicyError(f"{_POLICY_NAME}: cannot be read: {error}") from error
+    key = f"allowed_{what}"
+    names = policy.get(key, []) if isinstance(policy, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PolicyError(f"{_POLICY_NAME}: expected a list of names as {key!r}")
+    return set(names)
 
 
 def policy_path() -> Path:
@@ -72,48 +71,8 @@ def policy_path() -> Path:
     return Path(folder_paths.get_system_user_directory(_FOLDER)) / _POLICY_NAME
 
 
-class GraphWatcher(Caching.CacheProvider):
-    """Notes the graphs of every prompt that runs, whatever node saves its images.
-
-    ComfyUI calls it as a cache provider, of which it uses only the start of a prompt; it
-    never offers or takes a cached value.
-    """
-
-    def on_prompt_start(self, prompt_id: str) -> None:
-        """Note the graph of each value that an output node of this prompt takes."""
-        running = PromptServer.instance.prompt_queue.get_current_queue_volatile()[0]
-        for item in running:
-            if item[1] == prompt_id:
-                _remember(_output_digests(item[2], item[4]))
-
-    def on_prompt_end(self, prompt_id: str) -> None:
-        """Do nothing: what counts is that it ran."""
-
-    def should_cache(self, context: Any, value: Any = None) -> bool:
-        """Refuse every value."""
-        return False
-
-    async def on_lookup(self, context: Any) -> None:
-        """Offer nothing."""
-
-    async def on_store(self, context: Any, value: Any) -> None:
-        """Take nothing."""
-
-
-def _output_digests(nodes: dict[str, Any], output_ids: list[str]) -> set[str]:
-    digests: set[str] = set()
-    for output_id in output_ids:
-        try:
-            prompt = prompt_upstream(nodes, output_id)
-            for value in prompt.nodes[NodeId(output_id)].inputs.values():
-                if isinstance(value, Link):
-                    digests.add(str(digest_graph(prompt, value)))
-        except ProvenanceError:
-            _log.debug("a prompt that provenance cannot read is running", exc_info=True)
-    return digests
-
-
-def _remember(digests: set[str]) -> None:
+def remember_digests(digests: set[str]) -> None:
+    """Note digests of graphs, as `digest_graph` gives them."""
     with _lock:
         new = digests - _load()
         if not new:

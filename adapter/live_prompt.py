@@ -15,7 +15,10 @@ def live_nodes(dynprompt: Any) -> dict[str, Any]:
     Args:
         dynprompt: ComfyUI's `DynamicPrompt`, from `Hidden.dynprompt`.
     """
-    return {node_id: dynprompt.get_node(node_id) for node_id in dynprompt.all_node_ids()}
+    # `all_node_ids` is a set: its order, and so a record's text, would change by process.
+    written = list(dynprompt.get_original_prompt())
+    expanded = sorted(dynprompt.all_node_ids().difference(written))
+    return {node_id: dynprompt.get_node(node_id) for node_id in (*written, *expanded)}
 
 
 def prompt_upstream(nodes: dict[str, Any], node_id: str) -> Prompt:

@@ -8,15 +8,17 @@ input folder. No class is named here, so a loader never seen before works.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import folder_paths
-import nodes as comfy_nodes
 
-from ..src.comfyui_provenance.graph.prompt import NodeId, Prompt
-from ..src.comfyui_provenance.materials.cache import DigestCache
+from ..src.comfyui_provenance.graph.prompt import Node, NodeId, Prompt
+from ..src.comfyui_provenance.graph.samplings import resolve
+from ..src.comfyui_provenance.materials.cache import DigestCache, FileIdentity, identify
 from ..src.comfyui_provenance.record import Material
+from .node_classes import declared_inputs
 
 _NOT_MODELS: Final = frozenset({"custom_nodes", "datasets", "configs"})
 """Registered folders whose files are code or settings."""
@@ -26,42 +28,70 @@ _UPLOADS: Final = ("image_upload", "video_upload", "audio_upload", "file_upload"
 _cache = DigestCache()
 
 
-def list_materials(prompt: Prompt) -> list[Material]:
-    """List every file that a graph refers to, hashed as it is on disk now.
+@dataclass(frozen=True, slots=True)
+class FileReference:
+    """An input that names a file.
+
+    Attributes:
+        node_id: The node.
+        input: The input of that node.
+        kind: ComfyUI's folder type, or `input`.
+        name: As the graph names it.
+    """
+
+    node_id: NodeId
+    input: str
+    kind: str
+    name: str
+
+    def path(self) -> Path | None:
+        """Resolve the name as ComfyUI does, below the folder of its kind."""
+        if self.kind != "input":
+            found = folder_paths.get_full_path(self.kind, self.name)
+            return Path(found) if found is not None else None
+        if not folder_paths.exists_annotated_filepath(self.name):
+            return None
+        return Path(folder_paths.get_annotated_filepath(self.name))
+
+    def identity(self) -> FileIdentity | None:
+        """Give the identity that the file has now; `None` if there is none to be read."""
+        path = self.path()
+        try:
+            return identify(path) if path is not None else None
+        except OSError:
+            return None
+
+
+def find_files(prompt: Prompt) -> list[FileReference]:
+    """List every input of a graph that names a file.
 
     Args:
         prompt: Pruned to what the image depends on; classes not installed are passed over.
     """
     return [
-        _measure(kind, name, node_id, input_name)
+        FileReference(node_id, name, kind, value)
         for node_id, node in prompt.nodes.items()
-        for input_name, kind, name in _references(node_id, prompt)
+        for name, value, declared in _declared_values(prompt, node)
+        if (kind := _kind(value, *declared)) is not None
     ]
 
 
-def _references(node_id: NodeId, prompt: Prompt) -> Iterator[tuple[str, str, str]]:
-    """Yield the inputs of a node that name a file, with its kind and name."""
-    node = prompt.nodes[node_id]
-    declared = _declared_inputs(node.class_type)
-    for name, value in node.inputs.items():
-        if isinstance(value, str) and name in declared:
-            kind = _kind(value, *declared[name])
-            if kind is not None:
-                yield name, kind, value
+def list_materials(prompt: Prompt) -> list[Material]:
+    """List every file that a graph refers to, hashed as it is on disk now."""
+    return [_measure(reference) for reference in find_files(prompt)]
 
 
-def _declared_inputs(class_type: str) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Give the type and options of each input that a class declares."""
-    node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(class_type)
-    if node_class is None:
-        return {}
-    declared = node_class.INPUT_TYPES()
-    inputs = {**declared.get("required", {}), **declared.get("optional", {})}
-    return {
-        name: (entry[0], entry[1] if len(entry) > 1 and isinstance(entry[1], dict) else {})
-        for name, entry in inputs.items()
-        if isinstance(entry, (tuple, list)) and entry
-    }
+def _declared_values(
+    prompt: Prompt, node: Node
+) -> Iterator[tuple[str, str, tuple[Any, dict[str, Any]]]]:
+    """Yield the texts given to a node, each with what its class declares of that input."""
+    declared = declared_inputs(node.class_type)
+    for name in node.inputs:
+        if name not in declared:
+            continue
+        value = resolve(prompt, node.inputs[name])
+        if isinstance(value, str):
+            yield name, value, declared[name]
 
 
 def _kind(value: str, input_type: Any, options: dict[str, Any]) -> str | None:
@@ -84,24 +114,15 @@ def _kind(value: str, input_type: Any, options: dict[str, Any]) -> str | None:
     return kind if is_file or value not in choices else None
 
 
-def _measure(kind: str, name: str, node_id: NodeId, input_name: str) -> Material:
-    path = _path(kind, name)
+def _measure(reference: FileReference) -> Material:
+    place = (reference.kind, reference.name, reference.node_id, reference.input)
+    path = reference.path()
     if path is None:
-        return Material(kind, name, node_id, input_name, "missing")
+        return Material(*place, "missing")
     try:
         identity, digest = _cache.digest(path)
     except OSError:
-        return Material(kind, name, node_id, input_name, "unresolved")
+        return Material(*place, "unresolved")
     if digest is None:
-        return Material(kind, name, node_id, input_name, "unresolved", identity.size_bytes)
-    return Material(kind, name, node_id, input_name, "hashed", identity.size_bytes, digest.hex)
-
-
-def _path(kind: str, name: str) -> Path | None:
-    """Resolve a name as ComfyUI does, below the folder of its kind."""
-    if kind != "input":
-        found = folder_paths.get_full_path(kind, name)
-        return Path(found) if found is not None else None
-    if not folder_paths.exists_annotated_filepath(name):
-        return None
-    return Path(folder_paths.get_annotated_filepath(name))
+        return Material(*place, "unresolved", identity.size_bytes)
+    return Material(*place, "hashed", identity.size_bytes, digest.hex)

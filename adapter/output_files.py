@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,14 +94,12 @@ def write_new(
 
 def _write_whole(target: Path, data: bytes) -> bool:
     """Write a whole file under a new name; `False` if the name is taken."""
-    handle, temporary_name = tempfile.mkstemp(prefix=".provenance-", dir=target.parent)
-    temporary = Path(temporary_name)
+    temporary = target.with_name(f".provenance-{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _allow_reading(temporary)
         return _link_new(temporary, target, data)
     finally:
         temporary.unlink(missing_ok=True)
@@ -122,18 +120,13 @@ def _link_new(temporary: Path, target: Path, data: bytes) -> bool:
 
 def _create_new(target: Path, data: bytes) -> bool:
     try:
-        with target.open("xb") as file:
-            file.write(data)
+        file = target.open("xb")
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(data)
     except OSError:
         target.unlink(missing_ok=True)
         raise
     return True
-
-
-def _allow_reading(path: Path) -> None:
-    """Give a temporary file, which only its owner can read, the usual permissions."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)

@@ -20,8 +20,8 @@ from ..src.comfyui_provenance.graph.samplings import resolve
 from ..src.comfyui_provenance.graph.trace import prune
 from ..src.comfyui_provenance.seeds import parse_seed
 from .core_classes import IMAGE_CLASSES
-from .ledger import allowed_packs, has_run, policy_path
-from .probes import pack_of
+from .ledger import allowed, policy_path
+from .node_classes import declared_inputs, pack_of
 
 _OWN_CLASSES: Final = frozenset(
     {"ProvenanceKSampler", "ProvenanceKSamplerAdvanced", "ProvenanceSeed"}
@@ -62,8 +62,12 @@ def _pass_through(prompt: Prompt) -> tuple[NodeId, Link] | None:
     return None
 
 
-def refuse_unsafe(prompt: Prompt, output: Link) -> None:
+def refuse_unsafe(prompt: Prompt, *, has_run_here: bool) -> None:
     """Refuse a graph that may not run here.
+
+    Args:
+        prompt: Pruned, without core's saving nodes.
+        has_run_here: Whether this server has run it before.
 
     Raises:
         PolicyError: A node is missing, of a class that may not run, or asks for too much.
@@ -80,10 +84,9 @@ def refuse_unsafe(prompt: Prompt, output: Link) -> None:
         if node.class_type.startswith("Provenance") and node.class_type not in _OWN_CLASSES:
             raise PolicyError(f"{place}: this node is not run from an image")
     _refuse_seeds(prompt)
-    if has_run(prompt, output):
-        return
-    _refuse_classes(prompt)
-    _refuse_sizes(prompt)
+    if not has_run_here:
+        _refuse_classes(prompt)
+        _refuse_sizes(prompt)
 
 
 def _refuse_missing(prompt: Prompt) -> None:
@@ -97,27 +100,35 @@ def _refuse_missing(prompt: Prompt) -> None:
 
 
 def _refuse_classes(prompt: Prompt) -> None:
-    allowed = allowed_packs()
     packs: set[str] = set()
-    for node_id, node in prompt.nodes.items():
-        pack = pack_of(comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type])
-        if node.class_type in _OWN_CLASSES or pack in allowed:
-            continue
+    classes: set[str] = set()
+    for class_type in {node.class_type for node in prompt.nodes.values()} - _OWN_CLASSES:
+        pack = pack_of(comfy_nodes.NODE_CLASS_MAPPINGS[class_type])
         if pack is not None:
             packs.add(pack)
-        elif node.class_type not in IMAGE_CLASSES:
-            raise PolicyError(
-                f"node {node_id} ({node.class_type}): this class is not on the list of core's "
-                "image-making nodes, and this server has not run this graph before"
-            )
+        elif class_type not in IMAGE_CLASSES:
+            classes.add(class_type)
+    packs -= allowed("packs")
+    classes -= allowed("classes")
     if packs:
-        listed = ", ".join(f'"{pack}"' for pack in sorted(packs))
-        path = f"{policy_path().parent.name}/{policy_path().name}"
         raise PolicyError(
-            f"this graph runs code of custom node packs that this server has not run it with: "
-            f"{listed}; to allow them once and for all, the server's owner writes "
-            f'{{"allowed_packs": [{listed}]}} into {path} in ComfyUI\'s user folder'
+            "this graph runs code of custom node packs that this server has not run it with: "
+            f"{_how_to_allow('packs', packs)}"
         )
+    if classes:
+        raise PolicyError(
+            "this graph uses classes that are not on the list of core's image-making nodes, and "
+            f"this server has not run it before: {_how_to_allow('classes', classes)}"
+        )
+
+
+def _how_to_allow(what: str, names: set[str]) -> str:
+    listed = ", ".join(f'"{name}"' for name in sorted(names))
+    path = f"{policy_path().parent.name}/{policy_path().name}"
+    return (
+        f"{listed}; to allow them once and for all, the server's owner writes "
+        f'{{"allowed_{what}": [{listed}]}} into {path} in ComfyUI\'s user folder'
+    )
 
 
 def _refuse_seeds(prompt: Prompt) -> None:
@@ -138,12 +149,8 @@ def _seeds(prompt: Prompt) -> Iterator[tuple[NodeId, str, Any]]:
 
 
 def _is_integer(node: Node, name: str) -> bool:
-    declared = comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type].INPUT_TYPES()
-    for group in ("required", "optional"):
-        entry = declared.get(group, {}).get(name)
-        if entry is not None:
-            return bool(entry[0] == "INT")
-    return False
+    declared = declared_inputs(node.class_type)
+    return name in declared and bool(declared[name][0] == "INT")
 
 
 def _unwrapped(value: Any) -> Any:
@@ -156,9 +163,25 @@ def _refuse_sizes(prompt: Prompt) -> None:
         raise PolicyError(f"expected at most {_NODE_COUNT} nodes, got {len(prompt.nodes)}")
     for node_id, node in prompt.nodes.items():
         for name, largest in _LARGEST.items():
-            value = resolve(prompt, node.inputs.get(name))
-            if isinstance(value, (int, float)) and value > largest:
+            if name not in node.inputs:
+                continue
+            asked = _number(_unwrapped(resolve(prompt, node.inputs[name])))
+            if asked is None:
+                raise PolicyError(
+                    f"node {node_id}: {name} is computed by another node and cannot be bounded in "
+                    "a graph that this server has not run before; queue it once yourself"
+                )
+            # Not `>`: NaN is no number of steps either.
+            if not asked <= largest:
                 raise PolicyError(
                     f"node {node_id}: expected {name} of at most {largest} in a graph that this "
-                    f"server has not run before, got {value}"
+                    f"server has not run before, got {asked:g}; queue it once yourself"
                 )
+
+
+def _number(value: Any) -> float | None:
+    """Give the number that core's coercion makes of a literal; `None` if it makes none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

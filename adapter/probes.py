@@ -10,10 +10,10 @@ from typing import Any, Final
 import comfy.ldm.modules.attention
 import comfy.model_management
 import comfyui_version
-import nodes as comfy_nodes
 import torch
 
 from ..src.comfyui_provenance.record import JsonObject
+from .node_classes import packs_of
 
 _PACKAGES: Final = (
     "torch",
@@ -33,8 +33,6 @@ _PACKAGES: Final = (
     "flash-attn",
 )
 """Packages whose version has been seen to change pixels."""
-
-_CUSTOM_NODES: Final = "custom_nodes."
 
 
 def capture_environment(class_types: Iterable[str]) -> JsonObject:
@@ -58,18 +56,6 @@ def capture_environment(class_types: Iterable[str]) -> JsonObject:
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "node_packs": dict.fromkeys(sorted(packs_of(class_types)), "unknown"),
     }
-
-
-def packs_of(class_types: Iterable[str]) -> set[str]:
-    """Give the custom node packs, by folder name, that these classes come from."""
-    packs = {pack_of(comfy_nodes.NODE_CLASS_MAPPINGS.get(name)) for name in class_types}
-    return {pack for pack in packs if pack is not None}
-
-
-def pack_of(node_class: Any) -> str | None:
-    """Give the folder name of a class's custom node pack; `None` for core's classes."""
-    module = str(getattr(node_class, "RELATIVE_PYTHON_MODULE", "nodes"))
-    return module.removeprefix(_CUSTOM_NODES) if module.startswith(_CUSTOM_NODES) else None
 
 
 def _device() -> JsonObject:

@@ -8,14 +8,16 @@ from pathlib import Path
 import folder_paths
 
 from ..src.comfyui_provenance import limits
-from ..src.comfyui_provenance.compare import compare_integrity, judge
+from ..src.comfyui_provenance.compare import judge
 from ..src.comfyui_provenance.containers import extract
+from ..src.comfyui_provenance.digest import digest_bytes
 from ..src.comfyui_provenance.errors import (
-    ContainerError,
     LimitError,
+    NoRecordError,
     ProvenanceError,
     RecordError,
 )
+from ..src.comfyui_provenance.integrity import Integrity, compare_integrity
 from ..src.comfyui_provenance.pixels import Pixels, decode_pixels
 from ..src.comfyui_provenance.record import KEYWORD, JsonObject, Record, parse_record, summarise
 
@@ -28,15 +30,25 @@ class ImageFile:
         name: As given, for messages and for telling which of a graph's images it is.
         pixels: Decoded.
         record: Its record, if it has one that can be read.
-        record_problem: Why its record cannot be read, if it has one that cannot.
+        record_problem: Why there is no record to read, if the file says anything about it.
+        is_damaged: Whether that is because the record is damaged, not absent or too new.
         prompt: The text under `prompt`, as ComfyUI writes it.
+        workflow: The text under `workflow`, which ComfyUI's page shows.
+        sha256: Of the file, 64 hexadecimal digits.
     """
 
     name: str
     pixels: Pixels
     record: Record | None
     record_problem: str | None
+    is_damaged: bool
     prompt: str | None
+    workflow: str | None
+    sha256: str
+
+    def integrity(self, record: Record) -> Integrity:
+        """Compare the file's record with itself and with the rest of the file."""
+        return compare_integrity(record, self.pixels, self.prompt, self.workflow)
 
 
 def list_images() -> list[str]:
@@ -63,13 +75,24 @@ def read_image(name: str) -> ImageFile:
         OSError: It cannot be read.
         ValueError: The name leads out of its folder.
     """
+    path = _find_bounded(name)
+    return parse_image(path.name, path.read_bytes())
+
+
+def _find_bounded(name: str) -> Path:
+    """Find a file that is not larger than we agree to read."""
     path = Path(folder_paths.get_annotated_filepath(name))
     size_bytes = path.stat().st_size
     if size_bytes > limits.IMAGE_FILE_BYTES:
         raise LimitError(
             f"expected a file of at most {limits.IMAGE_FILE_BYTES} bytes, got {size_bytes}"
         )
-    return parse_image(path.name, path.read_bytes())
+    return path
+
+
+def read_pixels(name: str) -> Pixels:
+    """Decode an image file of any kind that can be decoded; see `read_image`."""
+    return decode_pixels(_find_bounded(name).read_bytes())
 
 
 def parse_image(name: str, data: bytes) -> ImageFile:
@@ -81,13 +104,22 @@ def parse_image(name: str, data: bytes) -> ImageFile:
     """
     texts = extract(data)
     pixels = decode_pixels(data)
-    record, problem = None, None
+    record, problem, is_damaged = None, None, False
     if KEYWORD in texts:
         try:
             record = parse_record(texts[KEYWORD])
-        except (RecordError, ContainerError) as error:
-            problem = str(error)
-    return ImageFile(name, pixels, record, problem, texts.get("prompt"))
+        except RecordError as error:
+            problem, is_damaged = str(error), not isinstance(error, NoRecordError)
+    return ImageFile(
+        name=name,
+        pixels=pixels,
+        record=record,
+        record_problem=problem,
+        is_damaged=is_damaged,
+        prompt=texts.get("prompt"),
+        workflow=texts.get("workflow"),
+        sha256=digest_bytes(data).hex,
+    )
 
 
 def describe_image(name: str) -> tuple[str, str]:
@@ -115,7 +147,7 @@ def inspect_image(data: bytes) -> JsonObject:
         return {"error": str(error)}
     if image.record is None:
         return {"record": None, "report": None, "summary": image.record_problem}
-    integrity = compare_integrity(image.record, image.pixels, image.prompt)
+    integrity = image.integrity(image.record)
     return {
         "record": dict(image.record.document),
         "report": judge(integrity.checks, integrity.causes, None).to_json(),

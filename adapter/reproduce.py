@@ -22,16 +22,28 @@ import nodes as comfy_nodes
 import torch
 from comfy_execution.graph import get_input_info
 
-from ..src.comfyui_provenance.errors import GraphError, PolicyError, RecordError
+from ..src.comfyui_provenance.digest import Digest
+from ..src.comfyui_provenance.errors import (
+    GraphError,
+    NoRecordError,
+    PolicyError,
+    ProvenanceError,
+    RecordError,
+)
 from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, parse_prompt
 from ..src.comfyui_provenance.graph.rebuild import rename, set_input
+from ..src.comfyui_provenance.graph.samplings import is_sampling
+from ..src.comfyui_provenance.graph.trace import upstream
+from ..src.comfyui_provenance.pixels import digest_pixels
+from ..src.comfyui_provenance.record import Material
 from ..src.comfyui_provenance.verdict import Report
 from .images import to_image, to_pixels
-from .judging import Rerun, judge_images
+from .judging import Rerun, expected_digest, judge_images
+from .ledger import has_run
 from .materials import list_materials
 from .policy import refuse_unsafe, without_outputs
 from .probes import capture_environment
-from .reading import ImageFile, read_image
+from .reading import ImageFile, read_image, read_pixels
 
 RESULT_CLASS: Final = "ProvenanceReproduceResult"
 """The node that ends every rebuilt graph."""
@@ -85,11 +97,14 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
         OSError: The file cannot be read.
     """
     image = read_image(name)
-    prompt, output = without_outputs(*_recorded_graph(image))
-    refuse_unsafe(prompt, output)
+    recorded, recorded_output = _recorded_graph(image)
+    prompt, output = without_outputs(recorded, recorded_output)
+    ran_here = has_run(recorded, recorded_output) or has_run(prompt, output)
+    refuse_unsafe(prompt, has_run_here=ran_here)
+    materials = list_materials(prompt)
     prefix = f"{node_id}.{secrets.token_hex(8)}."
-    anew, rerun = _run_anew(prompt)
-    renamed = rename(anew, prefix)
+    anew = _nodes_to_run_anew(prompt)
+    renamed = rename(_marked(prompt, anew, materials), prefix)
     result_id = f"{prefix}result"
     link = [prefix + output.node_id, output.slot]
     expansion = await _validated(renamed, link, f"{prefix}preview")
@@ -99,7 +114,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
         "inputs": {"images": link, "job": key},
     }
     with _lock:
-        _jobs[key] = image, _rerun(prompt, rerun)
+        _jobs[key] = image, _rerun(image, prompt, materials, anew)
         while len(_jobs) > _JOBS:
             _jobs.popitem(last=False)
     return Plan(expansion, result_id)
@@ -130,13 +145,42 @@ def finish_reproduction(
     return to_image(found), to_image(image.pixels), report
 
 
-def _rerun(prompt: Prompt, anew: tuple[NodeId, ...]) -> Rerun:
+def _rerun(
+    image: ImageFile, prompt: Prompt, materials: Sequence[Material], anew: set[NodeId]
+) -> Rerun:
     return Rerun(
-        materials=list_materials(prompt),
+        materials=materials,
         environment=capture_environment({node.class_type for node in prompt.nodes.values()}),
         anew=len(anew),
         loaders=len(prompt.nodes) - len(anew),
+        doubt=_doubt(image, prompt, materials, anew),
     )
+
+
+def _doubt(
+    image: ImageFile, prompt: Prompt, materials: Sequence[Material], anew: set[NodeId]
+) -> str | None:
+    """Say why running a graph would not show that it makes the image, if it would not."""
+    if not anew:
+        return "no node of this graph can be made to run again, so nothing was shown"
+    for node_id, node in prompt.nodes.items():
+        if is_sampling(node) and anew.isdisjoint(upstream(prompt, node_id)):
+            return f"the sampler {node_id} cannot be made to run again, so nothing was shown"
+    expected = expected_digest(image)
+    for material in materials:
+        if material.kind == "input" and _holds(material, image.sha256, expected):
+            return f"the graph loads the image itself ({material.name}), so nothing was shown"
+    return None
+
+
+def _holds(material: Material, sha256: str, expected: Digest) -> bool:
+    """Tell whether an input file is an image, or has its pixels."""
+    if material.sha256 == sha256:
+        return True
+    try:
+        return digest_pixels(read_pixels(material.name)) == expected
+    except (ProvenanceError, OSError, ValueError):
+        return False
 
 
 def _recorded_graph(image: ImageFile) -> tuple[Prompt, Link]:
@@ -144,7 +188,7 @@ def _recorded_graph(image: ImageFile) -> tuple[Prompt, Link]:
     if image.record is not None:
         return image.record.prompt(), image.record.output
     if image.prompt is None:
-        raise RecordError(
+        raise NoRecordError(
             f"{image.name}: {image.record_problem}"
             if image.record_problem
             else f"{image.name}: this file carries neither a record nor ComfyUI's prompt; an image "
@@ -183,18 +227,32 @@ def _stock_output(prompt: Prompt, file_name: str) -> Link:
     return candidates[0]
 
 
-def _run_anew(prompt: Prompt) -> tuple[Prompt, tuple[NodeId, ...]]:
-    """Put a nonce on every node that does more than load or patch a model."""
-    nonce = secrets.token_hex(16)
-    rerun: list[NodeId] = []
+def _nodes_to_run_anew(prompt: Prompt) -> set[NodeId]:
+    """Find the nodes that do more than load or patch a model, and can carry a nonce."""
+    anew: set[NodeId] = set()
     for node_id, node in prompt.nodes.items():
         node_class = comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type]
         loads = set(map(str, node_class.RETURN_TYPES)) <= _LOADED
         if not loads and _ignores(node_class, _NONCE):
-            rerun.append(node_id)
-    for node_id in rerun:
-        prompt = set_input(prompt, node_id, _NONCE, nonce)
-    return prompt, tuple(rerun)
+            anew.add(node_id)
+    return anew
+
+
+def _marked(prompt: Prompt, anew: set[NodeId], materials: Sequence[Material]) -> Prompt:
+    """Put a nonce on the nodes to run anew, and the digests of its files on each loader.
+
+    A loader may come from the cache only while its files are the ones it loaded.
+    """
+    nonce = secrets.token_hex(16)
+    marks = dict.fromkeys(anew, nonce)
+    for material in materials:
+        if material.node_id not in anew:
+            digest = material.sha256 or nonce
+            marks[material.node_id] = f"{marks.get(material.node_id, '')}{material.input}:{digest};"
+    for node_id, mark in marks.items():
+        if _ignores(comfy_nodes.NODE_CLASS_MAPPINGS[prompt.nodes[node_id].class_type], _NONCE):
+            prompt = set_input(prompt, node_id, _NONCE, mark)
+    return prompt
 
 
 def _ignores(node_class: Any, name: str) -> bool:

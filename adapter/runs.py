@@ -31,7 +31,7 @@ class Run:
     entry: JsonObject
 
 
-_runs: OrderedDict[tuple[str, int], Run] = OrderedDict()
+_runs: OrderedDict[str, dict[int, Run]] = OrderedDict()
 _lock = Lock()
 
 
@@ -44,8 +44,10 @@ def remember(run_digest: str, list_index: int, run: Run) -> None:
         run: The report.
     """
     with _lock:
-        _runs[run_digest, list_index] = run
-        _runs.move_to_end((run_digest, list_index))
+        if list_index == 0:
+            _runs.pop(run_digest, None)  # a new execution: what an older one left is stale
+        _runs.setdefault(run_digest, {})[list_index] = run
+        _runs.move_to_end(run_digest)
         while len(_runs) > _CAPACITY:
             _runs.popitem(last=False)
 
@@ -53,7 +55,8 @@ def remember(run_digest: str, list_index: int, run: Run) -> None:
 def recall(run_digest: str, list_index: int) -> Run | None:
     """Give the report of a computation, if this process ran it.
 
-    A node that ran once for a whole list of images has its report at index 0.
+    A node that ran only once stands for every image of a list.
     """
     with _lock:
-        return _runs.get((run_digest, list_index)) or _runs.get((run_digest, 0))
+        runs = _runs.get(run_digest, {})
+        return runs.get(0 if len(runs) == 1 else list_index)

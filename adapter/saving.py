@@ -34,6 +34,7 @@ from ..src.comfyui_provenance.record import (
 from .images import to_pixels
 from .ledger import remember_graph
 from .live_prompt import digest_run, live_nodes, prompt_upstream
+from .loaded_files import as_loaded
 from .materials import list_materials
 from .output_files import plan_output, write_new
 from .probes import capture_environment
@@ -88,10 +89,13 @@ def save_images(
     frames = to_pixels(images)
     name = plan_output(prefix, width=frames[0].width, height=frames[0].height)
     saved = Saved()
-    texts = {} if args.disable_metadata else _host_texts(dynprompt, extra_pnginfo)
+    texts: dict[str, str] = {}
     document = None
     if not args.disable_metadata:
+        texts = _host_texts(dynprompt, extra_pnginfo, saved.warnings)
         document = _describe(dynprompt, node_id, input_name, saved.warnings)
+    if isinstance(document, dict) and "workflow" in texts:
+        document["workflow_sha256"] = digest_text(texts["workflow"]).hex
     counter = name.counter
     for batch_index, pixels in enumerate(frames):
         record = _close(document, pixels, batch_index, len(frames), saved)
@@ -111,20 +115,29 @@ def save_images(
 
 
 def _encode(pixels: Pixels, texts: dict[str, str], warnings: list[str]) -> bytes:
-    """Encode one image with its texts, or without them where no PNG can carry them."""
-    encoded = encode_png(pixels)
-    try:
-        return embed_text(encoded, texts)
-    except ProvenanceError as error:
-        _warn(warnings, f"saved without metadata: {error}")
-        return encoded
+    """Encode one image with its texts, leaving out those that no PNG can carry."""
+    data = encode_png(pixels)
+    # Each goes right after the header, so the last one written stands first.
+    for keyword, text in reversed(texts.items()):
+        try:
+            data = embed_text(data, {keyword: text})
+        except ProvenanceError as error:
+            _warn(warnings, f"saved without {keyword!r}: {error}")
+    return data
 
 
-def _host_texts(dynprompt: Any, extra_pnginfo: dict[str, Any] | None) -> dict[str, str]:
+def _host_texts(
+    dynprompt: Any, extra_pnginfo: dict[str, Any] | None, warnings: list[str]
+) -> dict[str, str]:
     """Give the texts that core's Save Image writes, as it writes them."""
-    texts = {"prompt": json.dumps(dynprompt.get_original_prompt())}
-    for key, value in (extra_pnginfo or {}).items():
-        texts[key] = json.dumps(value)
+    values = {"prompt": dynprompt.get_original_prompt(), **(extra_pnginfo or {})}
+    texts: dict[str, str] = {}
+    for keyword, value in values.items():
+        try:
+            texts[keyword] = json.dumps(value)
+        # Another pack put it there, and it must not cost the user the image.
+        except (TypeError, ValueError, RecursionError) as error:
+            _warn(warnings, f"saved without {keyword!r}: {error}")
     return texts
 
 
@@ -176,7 +189,13 @@ def _shared_document(
         raise GraphError(f"{input_name}: expected a link to another node's image")
     output = Link(NodeId(source[0]), source[1])
     prompt = prompt_upstream(nodes, output.node_id)
-    materials = list_materials(prompt)
+    materials = as_loaded(nodes, list_materials(prompt))
+    warnings.extend(
+        f"{material.kind} file {material.name!r} is not established: it is not the one that "
+        "was loaded, or it is changing"
+        for material in materials
+        if material.status == "unresolved"
+    )
     samplings = read_samplings(prompt, output.node_id)
     entries = [_sampling_entry(sampling, nodes) for sampling in samplings]
     graph = dump_prompt(prompt)

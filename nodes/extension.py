@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import Caching, ComfyExtension, io
 
 from ..adapter.host import add_prompt_handler
-from ..adapter.ledger import GraphWatcher
+from ..adapter.prompt_watcher import PromptWatcher
 from ..adapter.seed_guard import refuse_bad_seeds
 from .read_record import ProvenanceReadRecord
 from .reproduce import ProvenanceReproduce, ProvenanceReproduceResult
@@ -16,12 +16,12 @@ from .verify import ProvenanceVerify
 
 
 class ProvenanceExtension(ComfyExtension):
-    """The pack's nodes, its check of incoming seeds and its ledger of graphs."""
+    """The pack's nodes, its check of incoming seeds and its watch over prompts."""
 
     async def on_load(self) -> None:
         """Start watching prompts."""
         add_prompt_handler(refuse_bad_seeds)
-        await Caching().register_provider(GraphWatcher())
+        await Caching().register_provider(PromptWatcher())
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """List the nodes, in the order of ComfyUI's menu."""

@@ -27,8 +27,13 @@ const WARNING_LIFE_MS = 15000;
 /** @type {WeakMap<GraphNode, HTMLElement>} */
 const panels = new WeakMap();
 
-/** The warnings that were shown, of the last run only. */
-const warned = { promptId: "", texts: new Set() };
+/**
+ * Facts that the user has been told, without the numbers in them: the page draws most random
+ * seeds above 2^32, and one fact told at every run is soon not read at all.
+ *
+ * @type {Set<string>}
+ */
+const told = new Set();
 
 app.registerExtension({
   name: "comfyui-provenance",
@@ -132,20 +137,18 @@ function findNode(locator) {
 }
 
 /**
- * Shows the warnings of a node that has run, each text once a run.
+ * Shows the warnings of a node that has run, each fact once in this page's life. The record
+ * holds all of them.
  *
  * @param {Executed} detail
  */
-function showWarnings({ output, prompt_id: promptId }) {
+function showWarnings({ output }) {
   const texts = output?.["provenance_warnings"];
   if (!Array.isArray(texts)) return;
-  if (warned.promptId !== promptId) {
-    warned.promptId = promptId;
-    warned.texts.clear();
-  }
   for (const text of texts) {
-    if (warned.texts.has(text)) continue;
-    warned.texts.add(text);
+    const fact = String(text).replaceAll(/\d+/g, "#");
+    if (told.has(fact)) continue;
+    told.add(fact);
     app.extensionManager.toast.add({
       severity: "warn",
       summary: "Provenance",

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from . import __version__, client
-from .compare import compare_integrity, compare_pixels, is_explained, judge
+from .compare import compare_pixels, is_explained, judge
 from .containers import extract
 from .digest import digest_file
-from .errors import ProvenanceError, RecordError
+from .errors import NoRecordError, ProvenanceError
+from .integrity import compare_integrity
 from .pixels import Pixels, decode_pixels
 from .record import KEYWORD, Record, parse_record, summarise
 from .verdict import Level, Report, parse_report
@@ -84,8 +85,8 @@ def _show(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _verify(options: argparse.Namespace, out: TextIO) -> int:
-    record, pixels, prompt = _read(options.image)
-    integrity = compare_integrity(record, pixels, prompt)
+    record, pixels, texts = _read(options.image)
+    integrity = compare_integrity(record, pixels, texts.get("prompt"), texts.get("workflow"))
     checks, difference = list(integrity.checks), None
     if options.against is not None:
         found = decode_pixels(options.against.read_bytes())
@@ -105,12 +106,12 @@ def _reproduce(options: argparse.Namespace, out: TextIO) -> int:
     return _print_report(parse_report(answer), options, out)
 
 
-def _read(path: Path) -> tuple[Record, Pixels, str | None]:
+def _read(path: Path) -> tuple[Record, Pixels, dict[str, str]]:
     data = path.read_bytes()
     texts = extract(data)
     if KEYWORD not in texts:
-        raise RecordError(f"{path.name}: this image carries no record ({digest_file(path)})")
-    return parse_record(texts[KEYWORD]), decode_pixels(data), texts.get("prompt")
+        raise NoRecordError(f"{path.name}: this image carries no record ({digest_file(path)})")
+    return parse_record(texts[KEYWORD]), decode_pixels(data), texts
 
 
 def _print_report(report: Report, options: argparse.Namespace, out: TextIO) -> int:

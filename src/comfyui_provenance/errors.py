@@ -3,7 +3,8 @@
 ```
 ProvenanceError
 ├── RecordError          the record is not what its schema says
-│   └── LimitError       larger or deeper than we agree to read
+│   ├── LimitError       larger or deeper than we agree to read
+│   └── NoRecordError    there is none, or none that this version can read
 ├── CanonicalError       a value has no canonical form
 ├── ContainerError       the image file cannot carry or yield a payload
 ├── GraphError           dangling link, cycle, or not a prompt at all
@@ -29,6 +30,10 @@ class RecordError(ProvenanceError):
 
 class LimitError(RecordError):
     """The input is larger or deeper than `limits` allows."""
+
+
+class NoRecordError(RecordError):
+    """There is no record, or the file says why there is none that this version can read."""
 
 
 class CanonicalError(ProvenanceError):

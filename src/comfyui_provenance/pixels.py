@@ -6,7 +6,6 @@ import hashlib
 import math
 import struct
 import threading
-import warnings
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -151,8 +150,6 @@ def decode_pixels(data: bytes) -> Pixels:
     try:
         with _strict_pillow(), Image.open(BytesIO(data), formats=_FORMATS) as image:
             return _to_pixels(image)
-    except Image.DecompressionBombError as error:
-        raise LimitError(f"expected at most {limits.IMAGE_PIXELS} pixels, got more") from error
     except _DECODER_ERRORS as error:
         raise ContainerError(f"expected a whole PNG, JPEG or WebP image: {error}") from error
 
@@ -211,14 +208,13 @@ def _strict_pillow() -> Generator[None]:
     """Switch Pillow's process-wide settings to ours, and put them back.
 
     Other packs of a ComfyUI set `LOAD_TRUNCATED_IMAGES`, with which half a file
-    decodes to an image with a gray half, and lift the limit on pixels.
+    decodes to an image with a gray half. Pillow's own limit on pixels only warns up to
+    twice its number; ours is checked before decoding instead.
     """
-    # Locked: leaving two interleaved `catch_warnings` in the wrong order would
-    # silence the whole process for good.
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # No `catch_warnings`: it is process-wide, and another thread may be sampling in one.
+    with _pillow_lock:
         loads_truncated, max_pixels = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, limits.IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
         try:
             yield
         finally:

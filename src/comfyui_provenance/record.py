@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, cast
 
 from .canonical import JsonValue, dump_ascii, parse_json
 from .digest import Digest, digest_text, digest_value, parse_digest
-from .errors import CanonicalError, GraphError, RecordError
+from .errors import CanonicalError, GraphError, NoRecordError, RecordError
 from .graph.prompt import Link, NodeId, Prompt, parse_prompt
 from .graph.samplings import PromptText, Sampling
 from .graph.trace import upstream
@@ -156,6 +156,12 @@ class Record:
             raise RecordError(f"output: {error}") from error
 
     @property
+    def workflow_sha256(self) -> str | None:
+        """64 hexadecimal digits of the editor's workflow beside it, if it was saved with one."""
+        value = self.document.get("workflow_sha256")
+        return value if isinstance(value, str) else None
+
+    @property
     def recipe(self) -> str:
         """The digest of the tuple, as written."""
         return _text(self.document, "recipe")
@@ -235,7 +241,8 @@ def parse_record(text: str | bytes) -> Record:
     """Read a record, from this version or an older one.
 
     Raises:
-        RecordError: It is not a record, or one of a newer format.
+        NoRecordError: It says that there is no record, or is one of a newer format.
+        RecordError: It is not a record.
         LimitError: It is larger or deeper than we agree to read.
     """
     document = parse_json(text)
@@ -243,10 +250,10 @@ def parse_record(text: str | bytes) -> Record:
         raise RecordError(f"expected a JSON object, got {type(document).__name__}")
     if "record_error" in document:
         reason = _plain(_text(document, "record_error"))
-        raise RecordError(f"this image was saved without a record: {reason}")
+        raise NoRecordError(f"this image was saved without a record: {reason}")
     version = _integer(document, "version")
     if version > VERSION:
-        raise RecordError(
+        raise NoRecordError(
             f"expected a record of version {VERSION} or older, got {version}: update the pack"
         )
     record = _checked(Record(document))
@@ -431,10 +438,12 @@ def summarise(record: Record) -> str:
     """
     subject = record.subject
     generator = record.document.get("generator")
+    maker = generator if isinstance(generator, dict) else {}
     lines = [
         f"Image: {subject.width} x {subject.height}, {subject.digest}",
         f"Batch: image {subject.batch_index + 1} of {subject.batch_size}",
-        f"Made: {_plain(record.document.get('created'))} by {_plain(generator)}",
+        f"Made: {_plain(record.document.get('created'))} "
+        f"by {_plain(maker.get('name'))} {_plain(maker.get('version'))}",
     ]
     lines += [f"{_plain(name)}: {_plain(value)}" for name, value in record.parameters.items()]
     lines += [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support import prompts
-from support.reports import reproduce
+from support.reports import kinds, reproduce
 from support.server import ComfyServer, PromptFailed
 from support.tampering import Graph, edit_graph, record_of, set_input
 
@@ -113,8 +113,17 @@ def insert(class_type: str, **inputs: object) -> Any:
         pytest.param(
             insert("LoadTrainingDataset", folder_name="x"), "not on the list", id="dataset"
         ),
+        pytest.param(
+            insert("StringFormat", f_string="{a:>9999999999}"), "not on the list", id="formatting"
+        ),
         pytest.param(insert("NoSuchNode"), "not installed here: NoSuchNode", id="missing node"),
         pytest.param(set_input("latent", "width", 16384), "width of at most 8192", id="huge"),
+        pytest.param(set_input("latent", "width", "16384"), "width of at most 8192", id="as text"),
+        pytest.param(
+            set_input("latent", "batch_size", {"__value__": 4096}),
+            "batch_size of at most 64",
+            id="wrapped",
+        ),
         pytest.param(set_input("sampler", "steps", 9999), "steps of at most 1000", id="endless"),
         pytest.param(
             set_input("sampler", "sampler_name", "nope"), "cannot run here", id="unknown sampler"
@@ -141,3 +150,36 @@ def test_a_broken_node_that_nothing_depends_on_does_not_matter(server: ComfyServ
 
     assert "orphan" not in json.loads(record_of(path.read_bytes())["graph"])
     assert reproduce(server, path.read_bytes())["level"] == "bitwise"
+
+
+def test_a_class_of_core_that_is_not_on_the_list_runs_once_the_owner_allowed_it(
+    elsewhere: ComfyServer, server: ComfyServer
+) -> None:
+    prompt = prompts.txt2img(seed=44, steps=1)
+    prompt["joined"] = prompts.node(
+        "StringConcatenate", string_a="a red", string_b="fox", delimiter=" "
+    )
+    prompt["positive"]["inputs"]["text"] = ["joined", 0]
+    (path,) = server.images(server.run(prompt))
+
+    with pytest.raises(PromptFailed, match="StringConcatenate"):
+        reproduce(elsewhere, path.read_bytes())
+
+    allow(elsewhere, json.dumps({"allowed_classes": ["StringConcatenate"]}))
+    assert reproduce(elsewhere, path.read_bytes())["level"] == "bitwise"
+
+
+def test_a_graph_that_loads_the_image_itself_shows_nothing(server: ComfyServer) -> None:
+    (path,) = server.images(server.run(prompts.txt2img(seed=45, steps=1)))
+    copy = server.upload(path.read_bytes(), "itself.png")
+    prompt = {
+        "load": prompts.node("LoadImage", image=copy),
+        "save": prompts.save("ProvenanceSaveImage", "loaded"),
+    }
+    prompt["save"]["inputs"]["images"] = ["load", 0]
+    (loaded,) = server.images(server.run(prompt))
+
+    report = reproduce(server, loaded.read_bytes())
+
+    assert report["level"] == "unknown"
+    assert kinds(report) == ["cached_result"]

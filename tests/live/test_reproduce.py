@@ -7,6 +7,7 @@ so that nothing but the file and the model folder can be what made it.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from comfyui_provenance.containers.png import embed_text
 
 from support import prompts
 from support.reports import first_cause, kinds, report_of, reproduce
@@ -295,3 +298,27 @@ def test_a_graph_with_a_missing_model_cannot_run_and_says_so(
 
     with pytest.raises(PromptFailed, match=r"cannot run here.*gone\.safetensors"):
         reproduce(server, edited)
+
+
+def test_the_same_graph_has_one_text_in_every_process(server: ComfyServer) -> None:
+    prompt = prompts.lora(seed=25, steps=1)
+    (first,) = server.images(server.run(prompt))
+    server.restart()
+    (second,) = server.images(server.run(prompt))
+
+    records = [record_of(path.read_bytes()) for path in (first, second)]
+    assert records[0]["graph"] == records[1]["graph"]
+    assert list(json.loads(records[0]["graph"])) == [name for name in prompt if name != "save"]
+
+
+def test_a_changed_workflow_beside_an_intact_graph_is_a_mismatch(server: ComfyServer) -> None:
+    shown = {"nodes": [], "extra": {"note": "as saved"}}
+    prompt = prompts.txt2img(seed=26, steps=1)
+    history = server.run(prompt, extra_data={"extra_pnginfo": {"workflow": shown}})
+    (path,) = server.images(history)
+    data = path.read_bytes()
+
+    assert reproduce(server, data)["level"] == "bitwise"
+    report = reproduce(server, embed_text(data, {"workflow": json.dumps({"nodes": []})}))
+    assert report["level"] == "mismatch"
+    assert kinds(report) == ["graph_edited"]

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyui_provenance.canonical import JsonValue
-from comfyui_provenance.compare import compare_integrity, compare_machines, judge
+from comfyui_provenance.compare import compare_machines, judge
 from comfyui_provenance.errors import ProvenanceError
+from comfyui_provenance.integrity import compare_integrity
 from comfyui_provenance.record import Record, parse_record, seal, summarise
 from comfyui_provenance.verdict import Check, Level
 

@@ -12,7 +12,7 @@ import json
 
 import pytest
 
-from comfyui_provenance.compare import Integrity, compare_integrity
+from comfyui_provenance.integrity import Integrity, compare_integrity
 from comfyui_provenance.verdict import Level
 
 from support.records import IMAGE, Document, Edit, at, edited

@@ -55,8 +55,10 @@ def _samplers(
         return _seconds(server, prompt)
 
     def cores(round_: int) -> float:
-        options = {"sampler_class": "KSampler", "steps": STEPS, "width": 256, "height": 256}
-        return _seconds(server, prompts.txt2img(seed=2000 + round_, **options))
+        prompt = prompts.txt2img(
+            seed=2000 + round_, steps=STEPS, width=256, height=256, sampler_class="KSampler"
+        )
+        return _seconds(server, prompt)
 
     return ours, cores
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from comfyui_provenance.canonical import dump_canonical, parse_json
-from comfyui_provenance.compare import compare_integrity
 from comfyui_provenance.containers.png import embed_text, read_text, remove_text
 from comfyui_provenance.errors import CanonicalError
 from comfyui_provenance.graph.prompt import Link, NodeId, dump_prompt, parse_prompt
 from comfyui_provenance.graph.trace import digest_graph
+from comfyui_provenance.integrity import compare_integrity
 from comfyui_provenance.pixels import decode_pixels, digest_pixels
 from comfyui_provenance.record import KEYWORD, parse_record
 from vectors.regenerate import LAYOUTS, PROMPT, PROVENANCE, XMP, make
