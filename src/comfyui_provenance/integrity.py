@@ -85,7 +85,7 @@ def compare_integrity(
     graphs = [*_graphs(record, prompt)]
     edits = _unique(cause for _, graph in graphs for cause in _parameter_causes(record, graph))
     checks = [
-        _check_digest("record", "the record is", record.digest, str(record.actual_digest())),
+        _check_record(record),
         _check_graph(record, graphs, prompt),
         _check_tuple(record, dict(graphs).get(_OWN_GRAPH), edits),
     ]
@@ -127,14 +127,21 @@ def _graphs(record: Record, prompt: str | None) -> Iterator[tuple[str, Prompt]]:
             yield _FILE_GRAPH, parse_prompt(prompt, needed=[record.output.node_id])
 
 
-def _check_digest(name: str, what: str, expected: str, found: str) -> Check:
-    same = expected == found
-    return Check(
-        name,
-        Level.BITWISE if same else Level.MISMATCH,
-        expected,
-        found,
-        f"{what} {'as recorded' if same else 'not as recorded'}",
+def _check_digest(name: str, expected: str, found: str, same: str, other: str) -> Check:
+    """Compare two digests, with a message for either outcome."""
+    if expected == found:
+        return Check(name, Level.BITWISE, expected, found, same)
+    return Check(name, Level.MISMATCH, expected, found, other)
+
+
+def _check_record(record: Record) -> Check:
+    """Compare the record with its own digest."""
+    return _check_digest(
+        "record",
+        record.digest,
+        str(record.actual_digest()),
+        "the record is as it was written",
+        "the record is not as it was written",
     )
 
 
@@ -146,7 +153,13 @@ def _check_image(subject: Subject, pixels: Pixels) -> Check:
     if found == subject.digest and size != found_size:
         message = "the image does not have the recorded size"
         return Check("subject", Level.MISMATCH, [*size], [*found_size], message)
-    return _check_digest("image", "the file's pixels are", str(subject.digest), str(found))
+    return _check_digest(
+        "image",
+        str(subject.digest),
+        str(found),
+        "the file's pixels are the ones that were saved",
+        "the file's pixels are not the ones that were saved",
+    )
 
 
 def _check_graph(record: Record, graphs: Sequence[tuple[str, Prompt]], prompt: str | None) -> Check:
@@ -155,12 +168,12 @@ def _check_graph(record: Record, graphs: Sequence[tuple[str, Prompt]], prompt: s
     by_name = dict(graphs)
     own, other = by_name.get(_OWN_GRAPH), by_name.get(_FILE_GRAPH)
     if found != record.graph_sha256 or own is None:
-        message = "the record's graph does not have the recorded digest"
+        message = "the record's graph is not as it was written"
     elif prompt is not None and (other is None or not _same_graph(own, other, record.output)):
         message = "the file's prompt is not the record's graph"
         found = digest_text(prompt).hex
     else:
-        message = "the graph has the recorded digest"
+        message = "the graph is as it was written"
         return Check("graph", Level.BITWISE, record.graph_sha256, found, message)
     return Check("graph", Level.MISMATCH, record.graph_sha256, found, message)
 
@@ -190,7 +203,7 @@ def _check_tuple(record: Record, graph: Prompt | None, edits: Sequence[Cause]) -
     """Compare the tuple with its digest and with the graph."""
     found = str(record.actual_recipe())
     if found != record.recipe:
-        message, level = "the tuple does not have the recorded digest", Level.MISMATCH
+        message, level = "the tuple is not as it was written", Level.MISMATCH
     elif graph is not None and not _has_samplings(record, graph):
         # A graph that only loads the image back would reproduce it under any tuple.
         message, level = (
@@ -201,7 +214,7 @@ def _check_tuple(record: Record, graph: Prompt | None, edits: Sequence[Cause]) -
         message, level = "the tuple and the graph disagree", Level.MISMATCH
     else:
         message, level = (
-            "the tuple has the recorded digest and agrees with the graph",
+            "the tuple is as it was written and agrees with the graph",
             Level.BITWISE,
         )
     return Check("tuple", level, record.recipe, found, message)

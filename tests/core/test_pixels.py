@@ -191,7 +191,7 @@ def test_too_many_pixels_are_refused_from_the_header(monkeypatch: pytest.MonkeyP
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     bomb = png_of().replace(header_of(1, 1), header_of(2**31 - 1, 2**31 - 1))
 
-    with pytest.raises(LimitError, match="at most 268435456 pixels, got more"):
+    with pytest.raises(LimitError, match="at most 268435456 pixels, got 46116"):
         decode_pixels(bomb)
 
 
