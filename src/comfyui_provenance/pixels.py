@@ -40,10 +40,12 @@ _DECODER_ERRORS: Final = (
     SyntaxError,
     TypeError,
     ValueError,
+    Warning,
     struct.error,
     zlib.error,
 )
-"""What Pillow raises on damaged files; it promises no closed list."""
+"""What Pillow raises on damaged files; it promises no closed list. A warning is raised where
+the process turns warnings into errors."""
 
 _BLOCK_SAMPLES: Final = 2**22
 _pillow_lock: Final = threading.Lock()
