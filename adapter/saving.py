@@ -19,17 +19,15 @@ from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
 from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, dump_prompt
 from ..src.comfyui_provenance.graph.samplings import Sampling, read_samplings
 from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, encode_png
+from ..src.comfyui_provenance.recipe import to_sampling_entry, to_tuple
 from ..src.comfyui_provenance.record import (
     KEYWORD,
     UNRESOLVED,
     VERSION,
     JsonObject,
-    Record,
     Subject,
     failed_record,
     seal,
-    to_sampling_entry,
-    to_tuple,
 )
 from .images import to_pixels
 from .ledger import remember_graph
@@ -53,12 +51,10 @@ class Saved:
     Attributes:
         images: As core's Save Image reports them to the page.
         warnings: Sentences for the user.
-        records: The records that were written, one for each image that has one.
     """
 
     images: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
 
 
 def save_images(
@@ -98,7 +94,7 @@ def save_images(
         document["workflow_sha256"] = digest_text(texts["workflow"]).hex
     counter = name.counter
     for batch_index, pixels in enumerate(frames):
-        record = _close(document, pixels, batch_index, len(frames), saved)
+        record = _close(document, pixels, batch_index, len(frames), saved.warnings)
         contents = {".png": _encode(pixels, {**texts, **record}, saved.warnings)}
         if sidecar and KEYWORD in record:
             contents[".provenance.json"] = record[KEYWORD].encode("ascii")
@@ -134,7 +130,7 @@ def _host_texts(
     texts: dict[str, str] = {}
     for keyword, value in values.items():
         try:
-            texts[keyword] = json.dumps(value)
+            texts[str(keyword)] = json.dumps(value)
         # Another pack put it there, and it must not cost the user the image.
         except (TypeError, ValueError, RecursionError) as error:
             _warn(warnings, f"saved without {keyword!r}: {error}")
@@ -154,7 +150,11 @@ def _describe(
 
 
 def _close(
-    document: JsonObject | str | None, pixels: Pixels, index: int, size: int, saved: Saved
+    document: JsonObject | str | None,
+    pixels: Pixels,
+    index: int,
+    size: int,
+    warnings: list[str],
 ) -> dict[str, str]:
     """Give the record's text for one image, by keyword."""
     if document is None:
@@ -172,11 +172,10 @@ def _close(
         )
         try:
             record = seal({**document, "subject": subject.to_json()})
-            saved.records.append(record)
             return {KEYWORD: record.dump()}
         except ProvenanceError as error:
             reason = f"{type(error).__name__}: {error}"
-    _warn(saved.warnings, f"saved without a record: {reason}")
+    _warn(warnings, f"saved without a record: {reason}")
     return {KEYWORD: failed_record(str(reason))}
 
 

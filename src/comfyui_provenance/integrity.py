@@ -20,7 +20,8 @@ from .graph.prompt import Link, NodeId, Prompt, parse_prompt
 from .graph.samplings import Sampling, read_samplings, resolve
 from .graph.trace import digest_graph
 from .pixels import Pixels, digest_pixels
-from .record import UNRESOLVED, JsonObject, Material, Record, Subject, to_sampling_entry, to_tuple
+from .recipe import to_sampling_entry, to_tuple
+from .record import UNRESOLVED, JsonObject, Material, Record, Subject
 from .verdict import Cause, CauseKind, Check, Level
 
 _FIELD_KINDS: Final[Mapping[str, CauseKind]] = {

@@ -13,6 +13,7 @@ from comfyui_provenance.errors import CanonicalError, GraphError, LimitError, Re
 from comfyui_provenance.graph.prompt import Link, NodeId, to_prompt
 from comfyui_provenance.graph.samplings import read_samplings
 from comfyui_provenance.pixels import digest_pixels
+from comfyui_provenance.recipe import to_sampling_entry, to_tuple
 from comfyui_provenance.record import (
     Material,
     Subject,
@@ -20,8 +21,6 @@ from comfyui_provenance.record import (
     parse_record,
     seal,
     summarise,
-    to_sampling_entry,
-    to_tuple,
 )
 
 from support.records import (

@@ -12,15 +12,8 @@ from comfyui_provenance.digest import digest_text, digest_value
 from comfyui_provenance.graph.prompt import Link, NodeId, dump_prompt, to_prompt
 from comfyui_provenance.graph.samplings import read_samplings
 from comfyui_provenance.pixels import Pixels, digest_pixels
-from comfyui_provenance.record import (
-    Material,
-    Record,
-    Subject,
-    parse_record,
-    seal,
-    to_sampling_entry,
-    to_tuple,
-)
+from comfyui_provenance.recipe import to_sampling_entry, to_tuple
+from comfyui_provenance.record import Material, Record, Subject, parse_record, seal
 
 from .builders import gradient
 from .prompts import lora

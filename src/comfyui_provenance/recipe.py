@@ -1,0 +1,130 @@
+"""The recipe: what a record says of each sampling, and the tuple of the last one.
+
+Both follow from the graph and its files; what a sampler saw from inside overrides what
+the graph's widgets say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, cast
+
+from .canonical import JsonValue
+from .digest import digest_text, digest_value
+from .graph.prompt import Link, NodeId, Prompt
+from .graph.samplings import PromptText, Sampling
+from .graph.trace import upstream
+from .record import UNRESOLVED, JsonObject, Material
+
+WEIGHT_KINDS: Final = ("checkpoints", "diffusion_models")
+"""Folder types whose files are the weights that `tuple.model_version` names."""
+
+
+def to_sampling_entry(sampling: Sampling) -> JsonObject:
+    """Give the entry of `samplings` that the graph alone supports."""
+    return {
+        "node_id": sampling.node_id,
+        "class_type": sampling.class_type,
+        "source": "graph",
+        "seed": _or_unresolved(str(sampling.seed) if _is_integer(sampling.seed) else None),
+        "sampler": _or_unresolved(sampling.sampler),
+        "scheduler": _or_unresolved(sampling.scheduler),
+        "steps": _or_unresolved(sampling.steps),
+        "cfg": _or_unresolved(sampling.cfg),
+        "denoise": _or_unresolved(sampling.denoise),
+        "width": _or_unresolved(sampling.width),
+        "height": _or_unresolved(sampling.height),
+        "positive": [_to_text_entry(text) for text in sampling.positive],
+        "negative": [_to_text_entry(text) for text in sampling.negative],
+    }
+
+
+def to_tuple(
+    entry: Mapping[str, JsonValue],
+    prompt: Prompt,
+    model: Link | None,
+    materials: Sequence[Material],
+) -> JsonObject:
+    """Give a record's `tuple` for one sampling.
+
+    Args:
+        entry: The sampling, as `to_sampling_entry` gives it, overridden by what was seen
+            from inside.
+        prompt: The graph it stands in.
+        model: Where that sampling's model comes from.
+        materials: Of the whole graph.
+    """
+    nodes = upstream(prompt, model.node_id) if model is not None else []
+    order = {node_id: position for position, node_id in enumerate(nodes)}
+    used = sorted(
+        (material for material in materials if material.node_id in order),
+        key=lambda material: order[material.node_id],
+    )
+    weights = [material.sha256 for material in used if material.kind in WEIGHT_KINDS]
+    return {
+        "model_version": _one_digest(weights),
+        "seed": entry["seed"],
+        "sampler": entry["sampler"],
+        "scheduler": entry["scheduler"],
+        "steps": entry["steps"],
+        "cfg": entry["cfg"],
+        "denoise": entry["denoise"],
+        "width": entry["width"],
+        "height": entry["height"],
+        "prompt_sha256": _one_digest(_text_digests(entry, "positive")),
+        "negative_prompt_sha256": _one_digest(_text_digests(entry, "negative")),
+        "adapters": [
+            {
+                "name": material.name,
+                "sha256": material.sha256 or UNRESOLVED,
+                "strengths": _strengths(prompt, material.node_id),
+            }
+            for material in used
+            if material.kind == "loras"
+        ],
+    }
+
+
+def _to_text_entry(text: PromptText) -> JsonObject:
+    entry: JsonObject = {"node_id": text.node_id, "input": text.input}
+    if text.text is None:
+        return {**entry, "sha256": UNRESOLVED}
+    return {**entry, "text": text.text, "sha256": digest_text(text.text).hex}
+
+
+def _text_digests(entry: Mapping[str, JsonValue], name: str) -> list[str | None]:
+    texts = entry.get(name)
+    if not isinstance(texts, list):
+        return []
+    return [
+        digest
+        for text in texts
+        if isinstance(text, dict) and isinstance(digest := text.get("sha256"), str)
+    ]
+
+
+def _one_digest(digests: Iterable[str | None]) -> str:
+    """Give one digest for several: itself alone, else that of their canonical list."""
+    found = list(digests)
+    if not found or any(digest in (None, UNRESOLVED) for digest in found):
+        return UNRESOLVED
+    if len(found) == 1:
+        return cast("str", found[0])
+    return digest_value([*found]).hex
+
+
+def _strengths(prompt: Prompt, node_id: NodeId) -> JsonObject:
+    inputs = prompt.nodes[node_id].inputs
+    return {
+        name: UNRESOLVED if isinstance(value, Link) else value
+        for name, value in inputs.items()
+        if name.startswith("strength")
+    }
+
+
+def _or_unresolved(value: JsonValue) -> JsonValue:
+    return UNRESOLVED if value is None else value
+
+
+def _is_integer(value: JsonValue) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
