@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..src.comfyui_provenance.pixels import Pixels
 
@@ -27,11 +28,16 @@ def to_pixels(image: torch.Tensor) -> list[Pixels]:
 
 
 def to_image(pixels: Pixels) -> torch.Tensor:
-    """Give an IMAGE of one frame: float32 in [0, 1], shape (1, height, width, 3).
+    """Give an IMAGE of one frame: float32 in [0, 1], shape (1, height, width, 3)."""
+    return torch.from_numpy(_colours(pixels).astype(np.float32) / 255.0).unsqueeze(0)
 
-    Grey is repeated over the three channels; alpha is left out, as an IMAGE has none.
-    """
+
+def to_rgb(pixels: Pixels) -> Pixels:
+    """Give what an IMAGE keeps of a file: grey over three channels, and no alpha."""
+    return Pixels(_colours(pixels).tobytes(), pixels.height, pixels.width, 3)
+
+
+def _colours(pixels: Pixels) -> NDArray[np.uint8]:
     shape = (pixels.height, pixels.width, pixels.channels)
     samples = np.frombuffer(pixels.samples, dtype=np.uint8).reshape(shape)
-    colours = samples[..., :1].repeat(3, axis=2) if pixels.channels < 3 else samples[..., :3]
-    return torch.from_numpy(colours.astype(np.float32) / 255.0).unsqueeze(0)
+    return samples[..., :1].repeat(3, axis=2) if pixels.channels < 3 else samples[..., :3]

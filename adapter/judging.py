@@ -94,6 +94,8 @@ def _judge_by_record(
         notes.extend(f"without effect on the pixels: {cause.message}" for cause in elsewhere)
     else:
         causes.extend(elsewhere)
+    if not record.samplings:
+        notes.append("this graph samples nothing: it only processes what it loads")
     report = judge(
         [*checks, check, *integrity.checks],
         causes,

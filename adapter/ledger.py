@@ -93,8 +93,12 @@ def _load() -> set[str]:
     path = _ledger_path()
     if _read_from != path:
         _known.clear()
-        if path.exists():
+        try:
             _known.update(path.read_text(encoding="ascii").split())
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError):
+            _log.warning("the ledger of graphs cannot be read; it counts as empty", exc_info=True)
         _read_from = path
     return _known
 

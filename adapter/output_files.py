@@ -58,7 +58,11 @@ def plan_output(prefix: str, *, width: int, height: int) -> OutputName:
 
 
 def write_new(
-    name: OutputName, counter: int, batch_index: int, contents: Mapping[str, bytes]
+    name: OutputName,
+    counter: int,
+    batch_index: int,
+    contents: Mapping[str, bytes],
+    warnings: list[str],
 ) -> int:
     """Write the files of one image under the first number that is free for all of them.
 
@@ -71,25 +75,32 @@ def write_new(
         counter: The first number to try.
         batch_index: Position of the image in its batch.
         contents: The bytes by suffix, as `.png`; the image first.
+        warnings: Gets a sentence for each file beside the image that cannot be written.
 
     Returns:
         The number that was used.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full. No part of a file is
-            left behind.
+        OSError: The image cannot be written. No part of it is left behind.
     """
     name.folder.mkdir(parents=True, exist_ok=True)
-    suffixes = list(contents)
+    (image_suffix, image), *beside = contents.items()
     while True:
         stem = name.file_name(counter, batch_index)
-        targets = {suffix: name.folder / f"{stem}{suffix}" for suffix in suffixes}
-        free = not any(target.exists() for target in targets.values())
-        if free and _write_whole(targets[suffixes[0]], contents[suffixes[0]]):
-            for suffix in suffixes[1:]:
-                _write_whole(targets[suffix], contents[suffix])
-            return counter
+        targets = {suffix: name.folder / f"{stem}{suffix}" for suffix in contents}
+        free = not any(os.path.lexists(target) for target in targets.values())
+        if free and _write_whole(targets[image_suffix], image):
+            break
         counter += 1
+    for suffix, data in beside:
+        try:
+            written = _write_whole(targets[suffix], data)
+        except OSError as error:
+            warnings.append(f"{stem}{suffix} could not be written: {error.strerror}")
+        else:
+            if not written:
+                warnings.append(f"{stem}{suffix} was not written: the name is taken")
+    return counter
 
 
 def _write_whole(target: Path, data: bytes) -> bool:

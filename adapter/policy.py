@@ -32,8 +32,18 @@ _PASS_THROUGH: Final = {"SaveImage": "images", "PreviewImage": "images"}
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")
 
-_LARGEST: Final = {"steps": 1000, "width": 8192, "height": 8192, "batch_size": 64}
+_LARGEST: Final = {
+    "steps": 1000,
+    "width": 8192,
+    "height": 8192,
+    "batch_size": 64,
+    "amount": 64,
+    "scale_by": 8,
+}
 """Largest literals in a graph that never ran here; core itself allows 10 000 steps."""
+
+_BATCH_PIXELS: Final = 2**28
+"""Largest width x height x batch_size of one node: one image of 16384 x 16384."""
 
 _NODE_COUNT: Final = 1000
 
@@ -133,6 +143,11 @@ def _how_to_allow(what: str, names: set[str]) -> str:
 
 def _refuse_seeds(prompt: Prompt) -> None:
     for node_id, name, value in _seeds(prompt):
+        # Other packs have seeds of their own ranges, -1 among them; core validates those.
+        pack = pack_of(comfy_nodes.NODE_CLASS_MAPPINGS[prompt.nodes[node_id].class_type])
+        is_ours = prompt.nodes[node_id].class_type in _OWN_CLASSES
+        if type(value) is int and pack is not None and not is_ours:
+            continue
         try:
             parse_seed(value, name=name)
         except SeedError as error:
@@ -162,6 +177,7 @@ def _refuse_sizes(prompt: Prompt) -> None:
     if len(prompt.nodes) > _NODE_COUNT:
         raise PolicyError(f"expected at most {_NODE_COUNT} nodes, got {len(prompt.nodes)}")
     for node_id, node in prompt.nodes.items():
+        pixels = 1.0
         for name, largest in _LARGEST.items():
             if name not in node.inputs:
                 continue
@@ -177,6 +193,12 @@ def _refuse_sizes(prompt: Prompt) -> None:
                     f"node {node_id}: expected {name} of at most {largest} in a graph that this "
                     f"server has not run before, got {asked:g}; queue it once yourself"
                 )
+            pixels *= asked if name in ("width", "height", "batch_size") else 1
+        if pixels > _BATCH_PIXELS:
+            raise PolicyError(
+                f"node {node_id}: expected at most {_BATCH_PIXELS} pixels in a batch of a graph "
+                f"that this server has not run before, got {pixels:g}; queue it once yourself"
+            )
 
 
 def _number(value: Any) -> float | None:

@@ -18,6 +18,7 @@ from ..src.comfyui_provenance.graph.trace import digest_graph
 from .ledger import remember_digests
 from .live_prompt import prompt_upstream
 from .loaded_files import note_files, note_load
+from .reproduce import forget_jobs
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +41,9 @@ class PromptWatcher(Caching.CacheProvider):
                     self._note(output_id)
 
     def on_prompt_end(self, prompt_id: str) -> None:
-        """Forget the prompt."""
+        """Forget the prompt, and the reproductions that it did not finish."""
         self._nodes, self._loaders = {}, set()
+        forget_jobs()
 
     def should_cache(self, context: Any, value: Any = None) -> bool:
         """Refuse every value; one at hand means that its node has just run."""
@@ -60,10 +62,11 @@ class PromptWatcher(Caching.CacheProvider):
 
     def _note(self, output_id: str) -> None:
         try:
+            self._loaders |= note_files(self._nodes, output_id)
             prompt = prompt_upstream(self._nodes, output_id)
             inputs = prompt.nodes[NodeId(output_id)].inputs.values()
             links = [value for value in inputs if isinstance(value, Link)]
             remember_digests({str(digest_graph(prompt, link)) for link in links})
-            self._loaders |= note_files(self._nodes, output_id)
-        except ProvenanceError:
-            _log.debug("a prompt that provenance cannot read is running", exc_info=True)
+        # ComfyUI would log it and go on, but without the other output nodes of the prompt.
+        except Exception:  # noqa: BLE001
+            _log.warning("could not note what a prompt runs and loads", exc_info=True)

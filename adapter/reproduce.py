@@ -9,8 +9,8 @@ its own cached result.
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -30,16 +30,16 @@ from ..src.comfyui_provenance.errors import (
     ProvenanceError,
     RecordError,
 )
-from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, parse_prompt
+from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt, parse_prompt
 from ..src.comfyui_provenance.graph.rebuild import rename, set_input
-from ..src.comfyui_provenance.graph.samplings import is_sampling
 from ..src.comfyui_provenance.graph.trace import upstream
 from ..src.comfyui_provenance.pixels import digest_pixels
 from ..src.comfyui_provenance.record import Material
 from ..src.comfyui_provenance.verdict import Report
-from .images import to_image, to_pixels
+from .images import to_image, to_pixels, to_rgb
 from .judging import Rerun, expected_digest, judge_images
 from .ledger import has_run
+from .loaded_files import is_as_loaded
 from .materials import list_materials
 from .policy import refuse_unsafe, without_outputs
 from .probes import capture_environment
@@ -49,9 +49,6 @@ RESULT_CLASS: Final = "ProvenanceReproduceResult"
 """The node that ends every rebuilt graph."""
 
 _NONCE: Final = "provenance_nonce"
-_JOBS: Final = 16
-"""Reproductions whose result is still awaited; an interrupted one is never fetched."""
-
 _LOADED: Final = frozenset(
     {
         "MODEL",
@@ -80,7 +77,9 @@ class Plan:
     result_id: str
 
 
-_jobs: OrderedDict[str, tuple[ImageFile, Rerun]] = OrderedDict()
+_jobs: dict[str, tuple[ImageFile, Rerun]] = {}
+"""Reproductions of the running prompt whose result is still awaited."""
+
 _lock = Lock()
 
 
@@ -115,8 +114,6 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
     }
     with _lock:
         _jobs[key] = image, _rerun(image, prompt, materials, anew)
-        while len(_jobs) > _JOBS:
-            _jobs.popitem(last=False)
     return Plan(expansion, result_id)
 
 
@@ -145,6 +142,12 @@ def finish_reproduction(
     return to_image(found), to_image(image.pixels), report
 
 
+def forget_jobs() -> None:
+    """Drop the reproductions that a prompt left unfinished, when it has ended."""
+    with _lock:
+        _jobs.clear()
+
+
 def _rerun(
     image: ImageFile, prompt: Prompt, materials: Sequence[Material], anew: set[NodeId]
 ) -> Rerun:
@@ -152,7 +155,7 @@ def _rerun(
         materials=materials,
         environment=capture_environment({node.class_type for node in prompt.nodes.values()}),
         anew=len(anew),
-        loaders=len(prompt.nodes) - len(anew),
+        loaders=sum(_only_loads(node) for node in prompt.nodes.values()),
         doubt=_doubt(image, prompt, materials, anew),
     )
 
@@ -163,9 +166,16 @@ def _doubt(
     """Say why running a graph would not show that it makes the image, if it would not."""
     if not anew:
         return "no node of this graph can be made to run again, so nothing was shown"
+    files = {material.node_id for material in materials}
     for node_id, node in prompt.nodes.items():
-        if is_sampling(node) and anew.isdisjoint(upstream(prompt, node_id)):
-            return f"the sampler {node_id} cannot be made to run again, so nothing was shown"
+        if not anew.isdisjoint(upstream(prompt, node_id)) or _is_unique(node):
+            continue
+        # What is left may come from the cache. That is no harm to a loader alone, unless it
+        # cannot be marked with the digests of its files.
+        sources = any(isinstance(value, Link) for value in node.inputs.values())
+        unmarked = not _ignores(_class_of(node), _NONCE) and (node_id in files or not sources)
+        if unmarked or not _only_loads(node):
+            return f"node {node_id} ({node.class_type}) cannot be made to run again"
     expected = expected_digest(image)
     for material in materials:
         if material.kind == "input" and _holds(material, image.sha256, expected):
@@ -178,7 +188,7 @@ def _holds(material: Material, sha256: str, expected: Digest) -> bool:
     if material.sha256 == sha256:
         return True
     try:
-        return digest_pixels(read_pixels(material.name)) == expected
+        return digest_pixels(to_rgb(read_pixels(material.name))) == expected
     except (ProvenanceError, OSError, ValueError):
         return False
 
@@ -204,21 +214,16 @@ def _stock_output(prompt: Prompt, file_name: str) -> Link:
     Raises:
         GraphError: None, or it cannot be told.
     """
-    saved: dict[Link, set[str]] = {}
+    saved: dict[Link, int] = {}
     for node in prompt.nodes.values():
         node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
         source = node.inputs.get("images", node.inputs.get("image"))
         if isinstance(source, Link) and getattr(node_class, "OUTPUT_NODE", False):
-            prefix = node.inputs.get("filename_prefix")
-            saved.setdefault(source, set()).add(PurePath(str(prefix)).name)
+            saved[source] = max(saved.get(source, 0), _name_fit(node, file_name))
     if not saved:
         raise GraphError(f"{file_name}: its prompt saves no image")
-    named = [
-        source
-        for source, prefixes in saved.items()
-        if any(file_name.startswith(f"{prefix}_") for prefix in prefixes)
-    ]
-    candidates = named if len(saved) > 1 else list(saved)
+    best = max(saved.values())
+    candidates = list(saved) if len(saved) == 1 else [s for s in saved if saved[s] == best > 0]
     if len(candidates) != 1:
         raise GraphError(
             f"{file_name}: its prompt saves {len(saved)} different images, and the file's name "
@@ -227,15 +232,43 @@ def _stock_output(prompt: Prompt, file_name: str) -> Link:
     return candidates[0]
 
 
+def _name_fit(node: Node, file_name: str) -> int:
+    """Tell how well a file's name fits a saving node: 0 not at all, else by its prefix."""
+    prefix = node.inputs.get("filename_prefix")
+    if node.class_type == "PreviewImage":
+        prefix = "ComfyUI_temp_?????"
+    if not isinstance(prefix, str):
+        return 0
+    stem = re.sub(r"%[^%]*%", "*", PurePath(prefix.replace("\\", "/")).name)
+    # Core's own form, and the number that a browser adds to a second download.
+    pattern = re.escape(stem).replace(r"\*", ".+?").replace(r"\?", "[a-z]")
+    fits = re.fullmatch(rf"{pattern}_\d{{5,}}_( ?\(\d+\))?\.\w+", file_name)
+    is_preview = re.match(r"ComfyUI_temp_[a-z]{5}_\d", file_name) is not None
+    return len(stem) if fits and is_preview == (node.class_type == "PreviewImage") else 0
+
+
 def _nodes_to_run_anew(prompt: Prompt) -> set[NodeId]:
     """Find the nodes that do more than load or patch a model, and can carry a nonce."""
     anew: set[NodeId] = set()
     for node_id, node in prompt.nodes.items():
-        node_class = comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type]
-        loads = set(map(str, node_class.RETURN_TYPES)) <= _LOADED
-        if not loads and _ignores(node_class, _NONCE):
+        if not _only_loads(node) and _ignores(_class_of(node), _NONCE):
             anew.add(node_id)
     return anew
+
+
+def _class_of(node: Node) -> Any:
+    return comfy_nodes.NODE_CLASS_MAPPINGS[node.class_type]
+
+
+def _only_loads(node: Node) -> bool:
+    """Tell whether a node gives nothing but models."""
+    return set(map(str, _class_of(node).RETURN_TYPES)) <= _LOADED
+
+
+def _is_unique(node: Node) -> bool:
+    """Tell whether ComfyUI caches a node's output under its id, which is new in each run."""
+    hidden = _class_of(node).INPUT_TYPES().get("hidden", {}).values()
+    return bool(getattr(_class_of(node), "NOT_IDEMPOTENT", False)) or "UNIQUE_ID" in hidden
 
 
 def _marked(prompt: Prompt, anew: set[NodeId], materials: Sequence[Material]) -> Prompt:
@@ -245,12 +278,14 @@ def _marked(prompt: Prompt, anew: set[NodeId], materials: Sequence[Material]) ->
     """
     nonce = secrets.token_hex(16)
     marks = dict.fromkeys(anew, nonce)
+    nodes = prompt.to_json()
     for material in materials:
-        if material.node_id not in anew:
+        # A model that is loaded from the very file need not be loaded twice.
+        if material.node_id not in anew and not is_as_loaded(nodes, material):
             digest = material.sha256 or nonce
             marks[material.node_id] = f"{marks.get(material.node_id, '')}{material.input}:{digest};"
     for node_id, mark in marks.items():
-        if _ignores(comfy_nodes.NODE_CLASS_MAPPINGS[prompt.nodes[node_id].class_type], _NONCE):
+        if _ignores(_class_of(prompt.nodes[node_id]), _NONCE):
             prompt = set_input(prompt, node_id, _NONCE, mark)
     return prompt
 
@@ -274,14 +309,15 @@ async def _validated(prompt: Prompt, link: list[Any], preview_id: str) -> dict[s
     graph[preview_id] = {"class_type": "PreviewImage", "inputs": {"images": link}}
     valid, error, _, node_errors = await execution.validate_prompt(preview_id, graph, [preview_id])
     if not valid or node_errors:
-        raise PolicyError(f"this graph cannot run here: {_reasons(error, node_errors)}")
+        reasons = _reasons(error, node_errors, preview_id.removesuffix("preview"))
+        raise PolicyError(f"this graph cannot run here: {reasons}")
     del graph[preview_id]
     return graph
 
 
-def _reasons(error: Any, node_errors: dict[str, Any]) -> str:
+def _reasons(error: Any, node_errors: dict[str, Any], prefix: str) -> str:
     reasons = [
-        f"node {node_id.rpartition('.')[2]} ({found['class_type']}): {reason['message']}: "
+        f"node {node_id.removeprefix(prefix)} ({found['class_type']}): {reason['message']}: "
         f"{reason['details']}"
         for node_id, found in node_errors.items()
         for reason in found["errors"]

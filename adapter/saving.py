@@ -98,7 +98,7 @@ def save_images(
         contents = {".png": _encode(pixels, {**texts, **record}, saved.warnings)}
         if sidecar and KEYWORD in record:
             contents[".provenance.json"] = record[KEYWORD].encode("ascii")
-        counter = write_new(name, counter, batch_index, contents)
+        counter = write_new(name, counter, batch_index, contents, saved.warnings)
         saved.images.append(
             {
                 "filename": f"{name.file_name(counter, batch_index)}.png",
@@ -126,7 +126,8 @@ def _host_texts(
     dynprompt: Any, extra_pnginfo: dict[str, Any] | None, warnings: list[str]
 ) -> dict[str, str]:
     """Give the texts that core's Save Image writes, as it writes them."""
-    values = {"prompt": dynprompt.get_original_prompt(), **(extra_pnginfo or {})}
+    extra = extra_pnginfo if isinstance(extra_pnginfo, dict) else {}
+    values = {"prompt": dynprompt.get_original_prompt(), **extra}
     texts: dict[str, str] = {}
     for keyword, value in values.items():
         try:
@@ -146,7 +147,7 @@ def _describe(
     # Whatever goes wrong here, foreign code included, must not cost the user the image.
     except Exception as error:  # noqa: BLE001
         _log.warning("could not make a provenance record", exc_info=True)
-        return f"{type(error).__name__}: {error}"
+        return _reason(error)
 
 
 def _close(
@@ -174,9 +175,18 @@ def _close(
             record = seal({**document, "subject": subject.to_json()})
             return {KEYWORD: record.dump()}
         except ProvenanceError as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = _reason(error)
     _warn(warnings, f"saved without a record: {reason}")
     return {KEYWORD: failed_record(str(reason))}
+
+
+def _reason(error: Exception) -> str:
+    """Say why there is no record, without the paths that foreign errors tell."""
+    if isinstance(error, ProvenanceError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__
 
 
 def _shared_document(

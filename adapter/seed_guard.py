@@ -35,7 +35,7 @@ class RefusedSeed(str):
 
     def __new__(cls, value: object, reason: str) -> RefusedSeed:
         """Mark a value."""
-        marked = super().__new__(cls, f"{value!r} of type {type(value).__name__}")
+        marked = super().__new__(cls, f"{value!r:.80} of type {type(value).__name__}")
         marked.reason = reason
         return marked
 

@@ -102,7 +102,7 @@ def _verify(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _reproduce(options: argparse.Namespace, out: TextIO) -> int:
-    answer = client.reproduce(options.image.read_bytes(), options.server)
+    answer = client.reproduce(options.image.read_bytes(), options.image.name, options.server)
     return _print_report(parse_report(answer), options, out)
 
 

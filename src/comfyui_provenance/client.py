@@ -30,40 +30,61 @@ class ServerError(ProvenanceError):
     """The server could not be reached, refused the image, or failed to run it."""
 
 
-def reproduce(data: bytes, url: str) -> JsonObject:
+def reproduce(data: bytes, name: str, url: str) -> JsonObject:
     """Let a server reproduce an image, and give its report.
 
     Args:
         data: The image file.
+        name: Its file name: of a stock graph that saves several images, it tells which this is.
         url: The server's address, as `http://127.0.0.1:8188`.
 
     Raises:
         ServerError: There is no such server, it lacks this pack, it refused the image, or
             the run failed. The message is the server's.
     """
-    name = _upload(url, data)
-    prompt: JsonObject = {_NODE: {"class_type": "ProvenanceReproduce", "inputs": {"image": name}}}
+    uploaded = _upload(url, data, name)
+    prompt: JsonObject = {
+        _NODE: {"class_type": "ProvenanceReproduce", "inputs": {"image": uploaded}}
+    }
     answer = _post(url, "/prompt", json.dumps({"prompt": prompt}).encode(), "application/json")
     prompt_id = str(answer["prompt_id"])
+    was_gone = False
     while True:
         entry = _request(url, "GET", f"/history/{prompt_id}", None, {}).get(prompt_id)
         if isinstance(entry, dict):
             return _report(entry)
+        # Twice: between leaving the queue and entering the history it is in neither.
+        is_gone = not _is_queued(url, prompt_id)
+        if is_gone and was_gone:
+            raise ServerError("the server dropped the run: its queue was cleared or it restarted")
+        was_gone = is_gone
         time.sleep(_POLL_S)
 
 
-def _upload(url: str, data: bytes) -> str:
-    """Send an image to the server's input folder, under a name of its own."""
+def _is_queued(url: str, prompt_id: str) -> bool:
+    queue = _request(url, "GET", "/queue", None, {})
+    return any(
+        isinstance(item, list) and prompt_id in item
+        for items in queue.values()
+        for item in (items if isinstance(items, list) else ())
+    )
+
+
+def _upload(url: str, data: bytes, name: str) -> str:
+    """Send an image to a new folder below the server's input folder, and give its name there."""
     boundary = uuid.uuid4().hex
-    name = f"provenance-{uuid.uuid4().hex}.png"
+    safe_name = "".join(char if char.isprintable() and char not in '"\\/' else "_" for char in name)
     head = (
         f"--{boundary}\r\n"
-        f'Content-Disposition: form-data; name="image"; filename="{name}"\r\n'
+        'Content-Disposition: form-data; name="subfolder"\r\n\r\n'
+        f"provenance/{uuid.uuid4().hex}\r\n"
+        f"--{boundary}\r\n"
+        f'Content-Disposition: form-data; name="image"; filename="{safe_name}"\r\n'
         "Content-Type: image/png\r\n\r\n"
     )
     body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
     answer = _post(url, "/upload/image", body, f"multipart/form-data; boundary={boundary}")
-    return str(answer["name"])
+    return f"{answer['subfolder']}/{answer['name']}"
 
 
 def _report(entry: JsonObject) -> JsonObject:

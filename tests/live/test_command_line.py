@@ -71,6 +71,19 @@ def test_reproduce_runs_on_a_server(server: ComfyServer, image: Path) -> None:
     assert json.loads(text)["causes"][0]["kind"] == "cfg"
 
 
+def test_a_stock_image_keeps_the_name_that_tells_which_of_two_it_is(
+    server: ComfyServer,
+) -> None:
+    prompt = prompts.txt2img(
+        seed=62, steps=1, sampler_class="KSampler", save_class="SaveImage", filename_prefix="one"
+    )
+    prompt["invert"] = prompts.node("ImageInvert", image=["decode", 0])
+    prompt["preview"] = prompts.node("PreviewImage", images=["invert", 0])
+    (path,) = server.images(server.run(prompt))
+
+    assert run("reproduce", path, "--server", server.url)[0] == 0
+
+
 def test_what_cannot_be_done_is_told_with_status_2(
     server: ComfyServer, image: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

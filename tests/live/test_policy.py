@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from support import prompts
 from support.reports import kinds, reproduce
@@ -177,9 +178,63 @@ def test_a_graph_that_loads_the_image_itself_shows_nothing(server: ComfyServer) 
         "save": prompts.save("ProvenanceSaveImage", "loaded"),
     }
     prompt["save"]["inputs"]["images"] = ["load", 0]
-    (loaded,) = server.images(server.run(prompt))
+    with Image.open(path) as image:
+        image.convert("RGBA").save(server.input_folder / "with_alpha.png")
 
-    report = reproduce(server, loaded.read_bytes())
+    for name in ("itself.png", "with_alpha.png"):
+        prompt["load"]["inputs"]["image"] = name
+        (loaded,) = server.images(server.run(prompt))
+
+        report = reproduce(server, loaded.read_bytes())
+
+        assert report["level"] == "unknown"
+        assert kinds(report) == ["cached_result"]
+
+
+def test_a_node_that_cannot_be_made_to_run_again_is_never_passed_over(server: ComfyServer) -> None:
+    prompt = {
+        "noise": prompts.node("ThirdPartyFlexibleNoise", anything=1),
+        "invert": prompts.node("ImageInvert", image=["noise", 0]),
+        "save": prompts.save("ProvenanceSaveImage", "noise"),
+    }
+    prompt["save"]["inputs"]["images"] = ["invert", 0]
+    (path,) = server.images(server.run(prompt))
+
+    report = reproduce(server, path.read_bytes())
 
     assert report["level"] == "unknown"
-    assert kinds(report) == ["cached_result"]
+    assert kinds(report)[0] == "cached_result"
+
+
+@pytest.mark.parametrize(
+    "break_ledger",
+    [
+        pytest.param(lambda path: path.write_bytes(b"\xff\xfe"), id="not text"),
+        pytest.param(lambda path: path.mkdir(), id="a folder"),
+    ],
+)
+def test_a_damaged_ledger_costs_no_record_and_tells_no_path(break_ledger: Any) -> None:
+    with ComfyServer() as damaged:
+        folder = damaged.base / "user" / "__provenance"
+        folder.mkdir(parents=True)
+        break_ledger(folder / "graphs.txt")
+
+        (path,) = damaged.images(damaged.run(prompts.txt2img(seed=46, steps=1)))
+
+        assert record_of(path.read_bytes())["tuple"]["seed"] == "46"
+        assert str(damaged.base).encode() not in path.read_bytes()
+
+
+def test_more_reproductions_than_anyone_needs_run_in_one_prompt(server: ComfyServer) -> None:
+    (path,) = server.images(server.run(prompts.txt2img(seed=47, steps=1)))
+    image = server.upload(path)
+    prompt = {str(n): prompts.node("ProvenanceReproduce", image=image) for n in range(20)}
+
+    history = server.run(prompt)
+
+    reports = [
+        output["provenance_report"][0]["level"]
+        for output in history.outputs.values()
+        if "provenance_report" in output
+    ]
+    assert reports == ["bitwise"] * 20

@@ -23,22 +23,23 @@ from support.tampering import record_of
 def server() -> Iterator[ComfyServer]:
     """A server of its own, whose checkpoint is a file that may be changed."""
     with ComfyServer() as started:
-        checkpoint = started.base / "models" / "checkpoints" / prompts.CHECKPOINT
-        content = checkpoint.read_bytes()
-        checkpoint.unlink()
-        checkpoint.write_bytes(content)
+        for kind, name in (("checkpoints", prompts.CHECKPOINT), ("loras", prompts.LORA)):
+            file = started.base / "models" / kind / name
+            content = file.read_bytes()
+            file.unlink()
+            file.write_bytes(content)
         yield started
 
 
-def replace_weights(checkpoint: Path) -> None:
-    """Put another file in the checkpoint's place: the same tensors, one of them changed."""
-    content = bytearray(checkpoint.read_bytes())
-    # The last quarter of the file is text encoder and decoder: half of each value's exponent.
-    for position in range(len(content) // 2, len(content) // 2 + 40_000, 2):
+def replace_weights(file: Path) -> None:
+    """Put another file in a file's place: the same tensors, some values changed."""
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    for position in range(middle, middle + min(40_000, middle // 2), 2):
         content[position] ^= 0x40
-    other = checkpoint.with_suffix(".new")
+    other = file.with_suffix(".new")
     other.write_bytes(content)
-    other.replace(checkpoint)
+    other.replace(file)
 
 
 def test_a_replaced_checkpoint_is_never_claimed_and_never_passed_over(server: ComfyServer) -> None:
@@ -70,3 +71,39 @@ def test_a_replaced_checkpoint_is_never_claimed_and_never_passed_over(server: Co
     assert loaded["tuple"]["model_version"] == digest_file(checkpoint).hex
     assert reproduce(server, again.read_bytes())["level"] == "bitwise"
     assert kinds(reproduce(server, first))[0] == "model_file"
+
+
+def test_a_replaced_lora_that_its_loader_still_holds_is_never_claimed(server: ComfyServer) -> None:
+    lora = server.base / "models" / "loras" / prompts.LORA
+    server.run(prompts.lora(seed=84, steps=1, strength_model=0.6))
+
+    replace_weights(lora)
+    # Another strength runs the loader again, on the tensors that its object keeps by path.
+    (path,) = server.images(server.run(prompts.lora(seed=84, steps=1, strength_model=0.7)))
+
+    record = record_of(path.read_bytes())
+    assert record["tuple"]["adapters"][0]["sha256"] == "unresolved"
+    assert any("is not established" in text for text in record["warnings"])
+
+
+def test_a_file_with_the_same_content_is_the_same_file(server: ComfyServer) -> None:
+    server.restart()
+    checkpoint = server.base / "models" / "checkpoints" / prompts.CHECKPOINT
+    server.run(prompts.txt2img(seed=85, steps=1))
+    copy = checkpoint.with_suffix(".copy")
+    copy.write_bytes(checkpoint.read_bytes())
+    copy.replace(checkpoint)
+
+    (path,) = server.images(server.run(prompts.txt2img(seed=86, steps=1)))
+
+    expected = digest_file(checkpoint).hex
+    assert record_of(path.read_bytes())["tuple"]["model_version"] == expected
+
+
+def test_reproducing_loads_no_model_that_is_loaded_already(server: ComfyServer) -> None:
+    server.restart()
+    (path,) = server.images(server.run(prompts.txt2img(seed=87, steps=1)))
+    loads = server.log_text().count("model_type EPS")
+
+    assert reproduce(server, path.read_bytes())["level"] == "bitwise"
+    assert server.log_text().count("model_type EPS") == loads == 1

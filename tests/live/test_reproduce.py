@@ -245,6 +245,7 @@ def test_a_stock_graph_with_two_saved_images_goes_by_the_files_name(
     report = reproduce(server, path.read_bytes(), path.name)
 
     assert report["level"] == "bitwise"
+    assert reproduce(server, path.read_bytes(), "inverted_00001_ (1).png")["level"] == "bitwise"
     with pytest.raises(PromptFailed, match="2 different images"):
         reproduce(server, path.read_bytes(), "renamed.png")
 

@@ -153,6 +153,29 @@ def test_the_image_is_saved_when_its_record_cannot_be_made(server: ComfyServer) 
     assert decode_pixels(path.read_bytes()).width == 128
 
 
+def test_a_sidecar_that_cannot_be_written_costs_no_image(server: ComfyServer) -> None:
+    # A file name that fits with `.png` and is too long with `.provenance.json`.
+    prompt = prompts.txt2img(seed=58, steps=1, filename_prefix="x" * 240)
+    prompt["save"]["inputs"]["sidecar"] = True
+
+    history = server.run(prompt)
+
+    (path,) = server.images(history)
+    assert record_of(path.read_bytes())["tuple"]["seed"] == "58"
+    assert any("could not be written" in w for w in history.outputs["save"]["provenance_warnings"])
+
+
+@pytest.mark.parametrize("extra", ["text", ["a list"], {"odd": {"deep": [1, 2]}}])
+def test_whatever_another_pack_wants_in_the_file_costs_no_image(
+    server: ComfyServer, extra: Any
+) -> None:
+    prompt = prompts.txt2img(seed=59, steps=1, filename_prefix=f"extra/{type(extra).__name__}")
+
+    (path,) = server.images(server.run(prompt, extra_data={"extra_pnginfo": extra}))
+
+    assert record_of(path.read_bytes())["tuple"]["seed"] == "59"
+
+
 def test_metadata_switched_off_leaves_none(server_with: Any) -> None:
     server = server_with("--disable-metadata")
 
