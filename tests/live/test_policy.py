@@ -98,6 +98,11 @@ def insert(class_type: str, **inputs: object) -> Any:
     return edit
 
 
+def width_from_a_primitive(graph: Graph) -> None:
+    graph["number"] = prompts.node("PrimitiveInt", value=16384)
+    graph["latent"]["inputs"]["width"] = ["number", 0]
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -119,6 +124,12 @@ def insert(class_type: str, **inputs: object) -> Any:
         ),
         pytest.param(insert("NoSuchNode"), "not installed here: NoSuchNode", id="missing node"),
         pytest.param(set_input("latent", "width", 16384), "width of at most 8192", id="huge"),
+        pytest.param(width_from_a_primitive, "width of at most 8192", id="from a primitive"),
+        pytest.param(
+            lambda graph: graph["latent"]["inputs"].update(width=8192, height=8192, batch_size=64),
+            "at most 268435456 pixels",
+            id="many",
+        ),
         pytest.param(set_input("latent", "width", "16384"), "width of at most 8192", id="as text"),
         pytest.param(
             set_input("latent", "batch_size", {"__value__": 4096}),
@@ -238,3 +249,16 @@ def test_more_reproductions_than_anyone_needs_run_in_one_prompt(server: ComfySer
         if "provenance_report" in output
     ]
     assert reports == ["bitwise"] * 20
+
+
+def test_an_api_node_is_never_run(server: ComfyServer) -> None:
+    known = server.get_json("/object_info")
+    name = next(
+        name
+        for name, about in known.items()
+        if about.get("api_node") and "IMAGE" in about["output"]
+    )
+    (path,) = server.images(server.run(prompts.txt2img(seed=48, steps=1)))
+
+    with pytest.raises(PromptFailed, match="API nodes are never run"):
+        reproduce(server, edit_graph(path.read_bytes(), insert(name)))
