@@ -68,11 +68,12 @@ def find_files(prompt: Prompt) -> list[FileReference]:
     Args:
         prompt: Pruned to what the image depends on; classes not installed are passed over.
     """
+    folders = _list_folders()
     return [
         FileReference(node_id, name, kind, value)
         for node_id, node in prompt.nodes.items()
         for name, value, declared in _declared_values(prompt, node)
-        if (kind := _kind(value, *declared)) is not None
+        if (kind := _kind(value, *declared, folders)) is not None
     ]
 
 
@@ -94,24 +95,35 @@ def _declared_values(
             yield name, value, declared[name]
 
 
-def _kind(value: str, input_type: Any, options: dict[str, Any]) -> str | None:
+def _list_folders() -> dict[str, frozenset[str]]:
+    """Give the file names of each of ComfyUI's model folders, by folder type."""
+    return {
+        kind: frozenset(folder_paths.get_filename_list(kind))
+        for kind in sorted(folder_paths.folder_names_and_paths.keys() - _NOT_MODELS)
+    }
+
+
+def _kind(
+    value: str, input_type: Any, options: dict[str, Any], folders: dict[str, frozenset[str]]
+) -> str | None:
     """Tell what kind of file a value names, or that it names none."""
     if any(options.get(upload) for upload in _UPLOADS):
         return "input"
     choices = input_type if isinstance(input_type, list) else options.get("options")
     if not isinstance(choices, list):
         return None
-    distances: dict[str, int] = {}
-    for kind in folder_paths.folder_names_and_paths.keys() - _NOT_MODELS:
-        files = set(folder_paths.get_filename_list(kind))
-        if files & set(choices):
-            distances[kind] = len(files ^ set(choices))
-    if not distances:
-        return None
+    holding = {kind: files for kind, files in folders.items() if value in files}
+    if not holding and value in choices:
+        return None  # a choice that is no file, as nearly all are
+    choices = {choice for choice in choices if isinstance(choice, str)}
     # Several folders can hold a file of one name: the declared choices tell which is meant.
-    kind = min(distances, key=lambda kind: (distances[kind], kind))
-    is_file = value in folder_paths.get_filename_list(kind)
-    return kind if is_file or value not in choices else None
+    # A name that is neither here nor a choice is a missing file of such a folder.
+    distances = {
+        kind: len(files ^ choices)
+        for kind, files in (holding or folders).items()
+        if not files.isdisjoint(choices)
+    }
+    return min(distances, key=lambda kind: distances[kind]) if distances else None
 
 
 def _measure(reference: FileReference) -> Material:
