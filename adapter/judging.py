@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..src.comfyui_provenance.compare import (
     compare_machines,
     compare_materials,
+    compare_numerics,
     compare_pixels,
     is_explained,
     judge,
@@ -28,6 +29,7 @@ class Rerun:
     Attributes:
         materials: The graph's files as they were when it was queued.
         environment: This machine and software.
+        fingerprint: What its devices compute.
         anew: Number of nodes that were made to run again.
         loaders: Number of nodes that only load or patch models, and may be cached.
         doubt: Why the result need not have been made anew, if it need not.
@@ -35,13 +37,17 @@ class Rerun:
 
     materials: Sequence[Material]
     environment: JsonObject
+    fingerprint: JsonObject
     anew: int
     loaders: int
     doubt: str | None
 
 
 def judge_images(
-    image: ImageFile, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
+    image: ImageFile,
+    batches: Sequence[Sequence[Pixels]],
+    rerun: Rerun | None,
+    located: Sequence[str] = (),
 ) -> tuple[Report, Pixels]:
     """Judge images by a reference file.
 
@@ -49,6 +55,7 @@ def judge_images(
         image: The reference.
         batches: What was made, quantised; one batch for each element of a list.
         rerun: How it was made, if by running the reference's graph again.
+        located: Where its samplings part from the recorded ones.
 
     Returns:
         The report, and which of the images it is about.
@@ -60,7 +67,7 @@ def judge_images(
         raise GraphError("expected at least one image, got none")
     if image.record is None:
         return _judge_by_pixels(image, batches, rerun)
-    return _judge_by_record(image, image.record, batches, rerun)
+    return _judge_by_record(image, image.record, batches, rerun, located)
 
 
 def expected_digest(image: ImageFile) -> Digest:
@@ -69,7 +76,11 @@ def expected_digest(image: ImageFile) -> Digest:
 
 
 def _judge_by_record(
-    image: ImageFile, record: Record, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
+    image: ImageFile,
+    record: Record,
+    batches: Sequence[Sequence[Pixels]],
+    rerun: Rerun | None,
+    located: Sequence[str],
 ) -> tuple[Report, Pixels]:
     found = _at_place(batches, record.subject.list_index, record.subject.batch_index)
     integrity = image.integrity(record)
@@ -78,6 +89,7 @@ def _judge_by_record(
     else:
         elsewhere = [
             *compare_materials(record.materials, rerun.materials),
+            *compare_numerics(record.fingerprint, rerun.fingerprint),
             *compare_machines(record.environment, rerun.environment),
         ]
     check, difference = compare_pixels(
@@ -94,6 +106,7 @@ def _judge_by_record(
         notes.extend(f"without effect on the pixels: {cause.message}" for cause in elsewhere)
     else:
         causes.extend(elsewhere)
+        notes.extend(located)
     if not record.samplings:
         notes.append("this graph samples nothing: it only processes what it loads")
     report = judge(
@@ -102,6 +115,7 @@ def _judge_by_record(
         difference,
         notes,
         exhaustive=rerun is not None,
+        where="; ".join(located),
     )
     return report, found
 

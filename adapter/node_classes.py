@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import nodes as comfy_nodes
@@ -41,3 +42,9 @@ def pack_of(node_class: Any) -> str | None:
     """Give the folder name of a class's custom node pack; `None` for core's classes."""
     module = str(getattr(node_class, "RELATIVE_PYTHON_MODULE", "nodes"))
     return module.removeprefix(_CUSTOM_NODES) if module.startswith(_CUSTOM_NODES) else None
+
+
+def pack_folder(pack: str) -> Path | None:
+    """Give the folder of a custom node pack; none for a pack that is a single file."""
+    folder = getattr(comfy_nodes, "LOADED_MODULE_DIRS", {}).get(pack)
+    return Path(folder) if folder and Path(folder).name == pack else None

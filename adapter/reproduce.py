@@ -39,15 +39,18 @@ from ..src.comfyui_provenance.verdict import Report
 from .images import to_image, to_pixels, to_rgb
 from .judging import Rerun, expected_digest, judge_images
 from .ledger import has_run
+from .live_prompt import live_nodes
 from .loaded_files import is_as_loaded
 from .materials import list_materials
 from .policy import refuse_unsafe, without_outputs
-from .probes import capture_environment
+from .probes import capture_environment, capture_fingerprint
 from .reading import ImageFile, read_image, read_pixels
+from .traces import locate_difference
 
 RESULT_CLASS: Final = "ProvenanceReproduceResult"
 """The node that ends every rebuilt graph."""
 
+_RESULT: Final = "result"
 _NONCE: Final = "provenance_nonce"
 _LOADED: Final = frozenset(
     {
@@ -104,7 +107,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
     prefix = f"{node_id}.{secrets.token_hex(8)}."
     anew = _nodes_to_run_anew(prompt)
     renamed = rename(_marked(prompt, anew, materials), prefix)
-    result_id = f"{prefix}result"
+    result_id = f"{prefix}{_RESULT}"
     link = [prefix + output.node_id, output.slot]
     expansion = await _validated(renamed, link, f"{prefix}preview")
     key = secrets.token_hex(16)
@@ -118,13 +121,15 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
 
 
 def finish_reproduction(
-    key: str, batches: Sequence[torch.Tensor]
+    key: str, batches: Sequence[torch.Tensor], node_id: str, dynprompt: Any
 ) -> tuple[torch.Tensor, torch.Tensor, Report]:
     """Compare what a rebuilt graph gave with the image it came from.
 
     Args:
         key: The job's, as planned.
         batches: IMAGE tensors, one for each element of a list.
+        node_id: The node that ends the rebuilt graph.
+        dynprompt: The running prompt, from `Hidden.dynprompt`.
 
     Returns:
         The reproduced image and the original, both of shape (1, height, width, 3), and the
@@ -138,7 +143,12 @@ def finish_reproduction(
     if job is None:
         raise RecordError("expected a reproduction that was queued on this server; run it again")
     image, rerun = job
-    report, found = judge_images(image, [to_pixels(batch) for batch in batches], rerun)
+    located: list[str] = []
+    if image.record is not None:
+        prefix = node_id.removesuffix(_RESULT)
+        located = locate_difference(image.record, live_nodes(dynprompt), prefix)
+    frames = [to_pixels(batch) for batch in batches]
+    report, found = judge_images(image, frames, rerun, located)
     return to_image(found), to_image(image.pixels), report
 
 
@@ -154,6 +164,7 @@ def _rerun(
     return Rerun(
         materials=materials,
         environment=capture_environment({node.class_type for node in prompt.nodes.values()}),
+        fingerprint=capture_fingerprint(),
         anew=len(anew),
         loaders=sum(_only_loads(node) for node in prompt.nodes.values()),
         doubt=_doubt(image, prompt, materials, anew),

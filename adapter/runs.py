@@ -25,10 +25,13 @@ class Run:
     Attributes:
         prompt_id: The prompt that ran it.
         entry: What it reported, as fields of a record's `samplings` entry.
+        trace: The latent after each step, as fields of a record's `trace` entry; `None` where
+            it could not be followed.
     """
 
     prompt_id: str
     entry: JsonObject
+    trace: JsonObject | None
 
 
 _runs: OrderedDict[str, dict[int, Run]] = OrderedDict()

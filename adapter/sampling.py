@@ -23,6 +23,7 @@ from comfy_execution.utils import get_executing_context
 
 from ..src.comfyui_provenance.errors import ProvenanceError, SeedError
 from ..src.comfyui_provenance.numerics.determinism import deterministic, read_flags
+from ..src.comfyui_provenance.numerics.step_trace import StepTracer
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.seeds import MAX_SEED, parse_seed, seed_warnings
@@ -52,6 +53,7 @@ class _Observation:
     fields: JsonObject = field(default_factory=dict)
     batches: Counter[int] = field(default_factory=Counter)
     demotions: list[str] = field(default_factory=list)
+    trace: JsonObject | None = None
 
     def look(self, probe: Callable[[], JsonObject]) -> None:
         """Add what a probe sees; one that fails costs its fields, never the sampling."""
@@ -145,17 +147,19 @@ def sample(
         )
     observation.look(lambda: _pixel_size(model, result["samples"]))
     entry = _to_entry(seed, settings, observation, warnings, deterministic_mode=deterministic_mode)
-    _remember(entry, node_id, dynprompt)
+    _remember(entry, observation.trace, node_id, dynprompt)
     return result, warnings
 
 
-def _remember(entry: JsonObject, node_id: str, dynprompt: Any) -> None:
+def _remember(entry: JsonObject, trace: JsonObject | None, node_id: str, dynprompt: Any) -> None:
     """Keep the report for when the image is saved; a prompt we cannot read costs no sampling."""
     context = get_executing_context()
     prompt_id = context.prompt_id if context is not None else ""
     list_index = (context.list_index if context is not None else None) or 0
     try:
-        remember(digest_run(live_nodes(dynprompt), node_id), list_index, Run(prompt_id, entry))
+        remember(
+            digest_run(live_nodes(dynprompt), node_id), list_index, Run(prompt_id, entry, trace)
+        )
     except ProvenanceError:
         _log.warning("could not remember what node %s sampled", node_id, exc_info=True)
 
@@ -220,6 +224,7 @@ def _watch(model: Any, observation: _Observation, *, pinned: bool) -> Any:
     watched.add_wrapper_with_key(
         wrappers.OUTER_SAMPLE, _KEY, _around_sampling(observation, pinned=pinned)
     )
+    watched.add_wrapper_with_key(wrappers.SAMPLER_SAMPLE, _KEY, _around_steps(observation))
     watched.add_wrapper_with_key(wrappers.APPLY_MODEL, _KEY, _around_forward(observation))
     if pinned:
         watched.add_wrapper_with_key(wrappers.CALC_COND_BATCH, _KEY, _one_conditioning_at_a_time)
@@ -265,6 +270,57 @@ def _describe_start(guider: Any, sampler: Any, sigmas: torch.Tensor) -> JsonObje
         "guider": type(guider).__name__,
         "model_dtype": str(guider.model_patcher.model_dtype()).removeprefix("torch."),
     }
+
+
+def _around_steps(observation: _Observation) -> Callable[..., Any]:
+    """Wrap `KSAMPLER.sample`, to follow the latent from step to step.
+
+    Its callback gets the latent before each step, and it returns the last one; here both are
+    on the sampler's own scale (0.30.0: comfy/samplers.py).
+    """
+
+    def wrapper(
+        executor: Any,
+        guider: Any,
+        sigmas: Any,
+        extra_args: Any,
+        callback: Any,
+        noise: Any,
+        *args: Any,
+        **kw: Any,
+    ) -> Any:
+        tracer = StepTracer()
+        levels = sigmas.tolist() if _steps_follow_sigmas(executor.class_obj) else []
+        followed = True
+
+        def follow(step: int, latent: Any) -> None:
+            nonlocal followed
+            try:
+                tracer.add(levels[step] if levels else None, latent)
+            except Exception:  # noqa: BLE001 - a latent of a kind never seen before
+                # One missing step would shift all that follow: no trace, and no harm.
+                followed = False
+                _log.warning("could not follow this sampling step by step", exc_info=True)
+
+        def traced(step: int, denoised: Any, latent: Any, total: int) -> None:
+            if followed:
+                follow(min(step, len(levels) - 1), latent)
+            if callback is not None:
+                callback(step, denoised, latent, total)
+
+        output = executor(guider, sigmas, extra_args, traced, noise, *args, **kw)
+        if followed:
+            follow(-1, output)
+        observation.trace = tracer.to_json() if followed else None
+        return output
+
+    return wrapper
+
+
+def _steps_follow_sigmas(sampler: Any) -> bool:
+    """Tell whether a sampler's steps are those of its sigmas; adaptive ones choose their own."""
+    name = _name(getattr(sampler, "sampler_function", sampler))
+    return not any(part in name for part in ("dpm_fast", "dpm_adaptive", "ar_video"))
 
 
 def _around_forward(observation: _Observation) -> Callable[..., Any]:

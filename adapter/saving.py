@@ -35,8 +35,8 @@ from .live_prompt import digest_run, live_nodes, prompt_upstream
 from .loaded_files import as_loaded
 from .materials import list_materials
 from .output_files import plan_output, write_new
-from .probes import capture_environment
-from .runs import recall
+from .probes import capture_environment, capture_fingerprint
+from .runs import Run, recall
 
 _log = logging.getLogger(__name__)
 
@@ -206,7 +206,10 @@ def _shared_document(
         if material.status == "unresolved"
     )
     samplings = read_samplings(prompt, output.node_id)
-    entries = [_sampling_entry(sampling, nodes) for sampling in samplings]
+    runs = [recall(digest_run(nodes, sampling.node_id), _list_index()) for sampling in samplings]
+    entries = [
+        _sampling_entry(sampling, run) for sampling, run in zip(samplings, runs, strict=True)
+    ]
     graph = dump_prompt(prompt)
     parameters = _parameters(entries, samplings, prompt, materials)
     for entry in entries:
@@ -222,17 +225,22 @@ def _shared_document(
         "tuple": parameters,
         "recipe": str(digest_value(parameters)),
         "samplings": [*entries],
+        "trace": [
+            {"node_id": sampling.node_id, **run.trace}
+            for sampling, run in zip(samplings, runs, strict=True)
+            if run is not None and run.trace is not None
+        ],
         "materials": [material.to_json() for material in materials],
         "environment": capture_environment({node.class_type for node in prompt.nodes.values()}),
+        "fingerprint": capture_fingerprint(),
         "determinism": _determinism(entries, prompt),
         "warnings": [*dict.fromkeys(warnings)],
     }
 
 
-def _sampling_entry(sampling: Sampling, nodes: dict[str, Any]) -> JsonObject:
+def _sampling_entry(sampling: Sampling, run: Run | None) -> JsonObject:
     """Give what a sampler reported from inside, or what the graph says of it."""
     entry = to_sampling_entry(sampling)
-    run = recall(digest_run(nodes, sampling.node_id), _list_index())
     if run is None:
         return entry
     context = get_executing_context()

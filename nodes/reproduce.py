@@ -66,6 +66,7 @@ class ProvenanceReproduceResult(io.ComfyNode):
             category="provenance",
             inputs=[io.Image.Input("images"), io.String.Input("job")],
             outputs=_outputs(),
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_input_list=True,
             is_output_node=True,
             is_dev_only=True,
@@ -74,7 +75,9 @@ class ProvenanceReproduceResult(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: list[Tensor], job: list[str]) -> io.NodeOutput:
-        reproduced, original, report = finish_reproduction(job[0], images)
+        reproduced, original, report = finish_reproduction(
+            job[0], images, cls.hidden.unique_id, cls.hidden.dynprompt
+        )
         return io.NodeOutput(
             reproduced,
             original,

@@ -46,12 +46,25 @@ def server(server_with: ServerWith) -> ComfyServer:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long matrices to `python dev.py test --full`."""
-    if os.environ.get("PROVENANCE_FULL"):
-        return
-    slow = [item for item in items if item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in slow]
+    """Leave out the long matrices without `--full`, and what this machine's processors lack."""
+    left_out = [item for item in items if not _can_run(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _can_run(item: pytest.Item) -> bool:
+    if item.get_closest_marker("full") and not os.environ.get("PROVENANCE_FULL"):
+        return False
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        return torch.cuda.is_available()
+    instructions = item.get_closest_marker("instructions")
+    if instructions is not None:
+        import torch
+
+        return torch.backends.cpu.get_cpu_capability() in instructions.args
+    return True
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from .canonical import JsonValue
 from .digest import Digest
-from .environment import compare_environments
+from .environment import compare_environments, compare_fingerprints
 from .integrity import MATERIAL_KINDS
 from .pixels import Difference, Pixels, digest_pixels, measure_difference
 from .record import JsonObject, Material
@@ -34,6 +35,7 @@ _UNNAMED: Final = frozenset(
         CauseKind.THREADS,
         CauseKind.PRECISION,
         CauseKind.ATTENTION,
+        CauseKind.MEMORY,
         CauseKind.NODE_PACK,
         CauseKind.NUMERICS,
     }
@@ -118,6 +120,35 @@ def compare_machines(recorded: JsonObject, now: JsonObject) -> list[Cause]:
     ]
 
 
+def compare_numerics(recorded: JsonObject, now: JsonObject) -> list[Cause]:
+    """List the devices that compute other bits than they did, as possible causes.
+
+    Args:
+        recorded: By type of device, its fingerprint; `{}` for a record without any.
+        now: The same, on this machine.
+    """
+    families: dict[str, list[str]] = {}
+    for name in compare_fingerprints(recorded, now):
+        device, _, family = name.partition(".")
+        families.setdefault(device, []).append(family)
+    return [
+        Cause(
+            CauseKind.CPU_ISA if device == "cpu" else CauseKind.DEVICE,
+            f"the {device} computes other bits than recorded in: {', '.join(differing)}",
+            {family: _member(recorded, device, family) for family in differing},
+            {family: _member(now, device, family) for family in differing},
+            None,
+        )
+        # The CPU last: beside a GPU it makes only the noise and the schedule.
+        for device, differing in sorted(families.items(), key=lambda item: item[0] == "cpu")
+    ]
+
+
+def _member(fingerprint: JsonObject, device: str, family: str) -> JsonValue:
+    digests = fingerprint.get(device)
+    return digests.get(family) if isinstance(digests, dict) else None
+
+
 def judge(
     checks: Iterable[Check],
     causes: Iterable[Cause],
@@ -125,6 +156,7 @@ def judge(
     notes: Iterable[str] = (),
     *,
     exhaustive: bool = False,
+    where: str = "",
 ) -> Report:
     """Put findings into a report.
 
@@ -135,6 +167,7 @@ def judge(
         notes: Sentences for humans.
         exhaustive: Whether everything that a record holds was compared. Only then does a
             verdict that nothing explains get the honest last word, `numerics`.
+        where: Where the two runs part, for that last word.
     """
     found = tuple(checks)
     level = min((check.level for check in found), default=Level.UNKNOWN)
@@ -143,7 +176,8 @@ def judge(
         explained = [
             Cause(
                 CauseKind.NUMERICS,
-                "everything that was recorded is equal, and the bits still differ",
+                "everything that was recorded is equal, and the bits still differ"
+                + (f": {where}" if where else ""),
                 None,
                 None,
                 None,

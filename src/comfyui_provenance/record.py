@@ -172,6 +172,16 @@ class Record:
         return _objects(self.document, "samplings")
 
     @property
+    def traces(self) -> dict[str, JsonObject]:
+        """The record's `trace` by sampler: the latent after each step, where it was followed."""
+        entries = self.document.get("trace")
+        return {
+            str(entry.get("node_id")): entry
+            for entry in (entries if isinstance(entries, list) else ())
+            if isinstance(entry, dict)
+        }
+
+    @property
     def materials(self) -> list[Material]:
         """Every file that the graph refers to."""
         return [
@@ -191,6 +201,12 @@ class Record:
     def environment(self) -> JsonObject:
         """Versions, device and settings under which the image was made."""
         return _object(self.document, "environment")
+
+    @property
+    def fingerprint(self) -> JsonObject:
+        """By type of device, digests of fixed computations; empty where none was measured."""
+        value = self.document.get("fingerprint")
+        return value if isinstance(value, dict) else {}
 
     @property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ from comfyui_provenance.canonical import JsonValue
 from comfyui_provenance.compare import (
     compare_machines,
     compare_materials,
+    compare_numerics,
     compare_pixels,
     is_explained,
     judge,
@@ -308,6 +309,28 @@ def test_differences_of_machines_are_causes_in_the_order_of_the_record() -> None
     ]
 
 
+def test_a_fingerprint_that_differs_names_its_families_the_gpus_first() -> None:
+    recorded: Document = {"cpu": {"norms": "1", "matmul": "2"}, "cuda": {"attention": "3"}}
+    now: Document = {"cpu": {"norms": "4", "matmul": "5"}, "cuda": {"attention": "6"}}
+
+    device, cpu = compare_numerics(recorded, now)
+
+    assert (device.kind, cpu.kind) == (CauseKind.DEVICE, CauseKind.CPU_ISA)
+    assert device.message == "the cuda computes other bits than recorded in: attention"
+    assert cpu.message == "the cpu computes other bits than recorded in: norms, matmul"
+    assert (cpu.recorded, cpu.now) == (
+        {"norms": "1", "matmul": "2"},
+        {"norms": "4", "matmul": "5"},
+    )
+
+
+def test_equal_fingerprints_and_missing_ones_are_no_cause() -> None:
+    fingerprint: Document = {"cpu": {"norms": "1"}}
+
+    assert compare_numerics(fingerprint, fingerprint) == []
+    assert compare_numerics({}, fingerprint) == []
+
+
 def test_what_nothing_explains_is_numerics_and_only_then() -> None:
     mismatch = [check_of(Level.MISMATCH)]
 
@@ -333,7 +356,7 @@ def test_a_bitwise_verdict_has_no_causes() -> None:
 
 @pytest.mark.parametrize("kind", CauseKind)
 def test_rounding_is_excluded_by_every_cause_but_those_of_the_machine(kind: CauseKind) -> None:
-    machine = "comfyui_version library_version device cpu_isa threads precision attention"
+    machine = "comfyui_version library_version device cpu_isa threads precision attention memory"
 
     assert is_explained([cause_of(kind)]) is (
         kind.value not in {*machine.split(), "node_pack", "numerics"}

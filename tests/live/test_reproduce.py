@@ -323,3 +323,19 @@ def test_a_changed_workflow_beside_an_intact_graph_is_a_mismatch(server: ComfySe
     report = reproduce(server, embed_text(data, {"workflow": json.dumps({"nodes": []})}))
     assert report["level"] == "mismatch"
     assert kinds(report) == ["graph_edited"]
+
+
+def test_a_mismatch_tells_the_step_at_which_the_runs_part(
+    server: ComfyServer, saved: dict[str, list[bytes]]
+) -> None:
+    data = saved["two samplers"][0]
+    steps = [len(entry["steps"]) for entry in record_of(data)["trace"]]
+
+    first = reproduce(server, edit_graph(data, set_input("sampler", "cfg", 7.1)))
+    second = reproduce(server, edit_graph(data, set_input("second", "cfg", 7.1)))
+
+    assert steps == [5, 5]
+    noted = [[note for note in report["notes"] if "sampler" in note] for report in (first, second)]
+    assert "the runs part at step 1 of 4" in noted[0][0]
+    assert "the latent is the same bits after every step" in noted[1][0]
+    assert "the runs part at step 1 of 4" in noted[1][1]

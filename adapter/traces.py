@@ -1,0 +1,40 @@
+"""Where a reproduction parts from the recorded run: the first step whose latent differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..src.comfyui_provenance.errors import ProvenanceError
+from ..src.comfyui_provenance.record import JsonObject, Record
+from ..src.comfyui_provenance.trace import compare_traces, parse_trace
+from .live_prompt import digest_run
+from .runs import recall
+
+
+def locate_difference(record: Record, nodes: dict[str, Any], prefix: str) -> list[str]:
+    """Say of each sampling where its steps part from the recorded ones, or that they do not.
+
+    Args:
+        record: Of the image that was reproduced.
+        nodes: The running prompt, with the rebuilt graph.
+        prefix: What the ids of the rebuilt graph begin with.
+
+    Returns:
+        One sentence for each sampling that both runs followed, without a full stop.
+    """
+    found: list[str] = []
+    for node_id, recorded in record.traces.items():
+        run = recall(digest_run(nodes, prefix + node_id), 0) if prefix + node_id in nodes else None
+        if run is not None and run.trace is not None:
+            found.append(f"sampler {node_id}: {_compare(recorded, run.trace)}")
+    return found
+
+
+def _compare(recorded: JsonObject, now: JsonObject) -> str:
+    try:
+        difference = compare_traces(parse_trace(recorded), parse_trace(now))
+    except (ProvenanceError, ValueError) as error:
+        return f"its steps cannot be compared: {error}"
+    if difference is None:
+        return "the latent is the same bits after every step, so the runs part later"
+    return str(difference)
