@@ -380,6 +380,15 @@ class ComfyServer:
     def free(self) -> None:
         """Make ComfyUI forget cached results and unload models before the next prompt."""
         self.post_json("/free", {"unload_models": True, "free_memory": True})
+        # ComfyUI looks at that request between two prompts, at the latest after the first of
+        # these; without them the next prompt can overtake it.
+        size = {"width": 16, "height": 16, "batch_size": 1, "color": 0}
+        blank: dict[str, Any] = {
+            "image": {"class_type": "EmptyImage", "inputs": size},
+            "show": {"class_type": "PreviewImage", "inputs": {"images": ["image", 0]}},
+        }
+        for _ in range(2):
+            self.run(blank)
 
     def upload(self, image: Path | bytes, name: str | None = None) -> str:
         """Upload an image to ComfyUI's input folder.

@@ -143,7 +143,7 @@ def test_another_instruction_set_is_told_by_the_families_it_moves(
     _, other = elsewhere(1, **{variable: value})
 
     assert differing(usual, other) >= least
-    for threads in (2, 3, 8):
+    for threads in (2, 8):
         assert elsewhere(threads, **{variable: value})[1] == other
 
 
