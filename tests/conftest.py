@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,6 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _can_run(item: pytest.Item) -> bool:
     if item.get_closest_marker("full") and not os.environ.get("PROVENANCE_FULL"):
+        return False
+    if item.get_closest_marker("posix") and sys.platform == "win32":
         return False
     if item.get_closest_marker("gpu"):
         import torch

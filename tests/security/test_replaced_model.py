@@ -7,7 +7,6 @@ opens whatever a graph names can be sent to read a pipe for ever.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def test_another_file_of_the_same_size_and_time_is_hashed(model: Path) -> None:
     assert digest == digest_bytes(b"WEIGHTS")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no time of the inode's change")
+@pytest.mark.posix  # Windows keeps no time of the inode's change
 def test_a_file_overwritten_in_place_with_its_time_set_back_is_hashed(model: Path) -> None:
     known, before = settled_cache(model), model.stat()
     with model.open("r+b") as file:
@@ -73,7 +72,7 @@ def test_a_file_changed_just_now_is_not_trusted_to_stay(
     assert fresh.digest(model)[1] == digest_bytes(b"WEIGHTS")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in folders")
+@pytest.mark.posix  # Windows has no named pipes in folders
 def test_a_pipe_is_refused_and_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
