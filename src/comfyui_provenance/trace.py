@@ -3,7 +3,7 @@
 A trace tells at which step two runs of one recipe part, how far apart they are there and
 how far at the end; a wrong seed, a changed weight and another kernel look different.
 
-Of each state a trace holds the digest of the whole latent, which decides whether two are
+Of each state a trace holds half the digest of the whole latent, which decides whether two are
 the same, and of each image of its batch a sketch, which tells how far apart they are when
 they are not. A sketch is `BUCKETS` sums of the image's values, each value with a sign and in
 a bucket fixed by its position (`numerics.step_trace` makes them). It is linear, so the
@@ -11,15 +11,16 @@ difference of two sketches is the sketch of the difference, and the expected sum
 squares is the square of the difference's L2 norm.
 
 How exact that is: for a difference spread over the latent, the estimate is within 0.70 to
-1.29 times the truth in 90 of 100 pairs, and within a factor of 2 in 999 of 1000, from 1e-6
+1.31 times the truth in 90 of 100 pairs, and within a factor of 2 in 998 of 1000, from 1e-6
 to 1 (`tests/core/numerics/test_step_trace.py` measures it anew).
 
-What it cannot see: the sums are rounded to `COUNT_BITS` bits, so that a difference below
-2e-8 to 1.4e-7 of the latent's norm leaves no mark; the digest tells it, and `Estimate.floor`
-gives the bound for each pair. A change of few values can fall in one bucket with opposite
-signs and cancel; the digest still tells it. The signs are public, so a sketch is evidence
-against mistakes, not against a forger. Latents of different shape give an estimate without
-meaning: compare shapes first.
+What it cannot see: the sums are rounded to `COUNT_BITS` bits. `Estimate.floor` gives for each
+pair what that hides: 1e-7 to 8e-7 of the latent's norm, mostly 2e-7 to 4e-7. So a change of
+every value by one unit in the last place (9e-8) is below the floor, and one of 3e-7 above it
+in 6 of 10 pairs; the digest tells both. A change of few values can fall in one bucket with
+opposite signs and cancel; the digest still tells it. 128 bits of a digest and public signs
+are evidence against mistakes, not against a forger. Latents of different shape give an
+estimate without meaning: compare shapes first.
 """
 
 from __future__ import annotations
@@ -32,16 +33,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from .canonical import JsonValue
-from .digest import Digest
 from .errors import LimitError, RecordError
 
-FORMAT: Final = "sha256-f32+sketch-16x26"
-"""Names every parameter of digests and sketches, so equal names mean comparable traces."""
+FORMAT: Final = "sha256-f32/128+sketch-16x24"
+"""What is written. The name fixes every parameter of digests and sketches."""
 
 BUCKETS: Final = 16
-COUNT_BITS: Final = 26
-"""Of one count, its sign included. 26 put the floor below a change of one unit in the last place
-everywhere (1.5e-7), and a trace of 20 steps under 3 kB."""
+DIGEST_BYTES: Final = 16
+COUNT_BITS: Final = 24
+"""Of one count, its sign included. A trace of 20 steps of one image has 1953 characters of base64
+so; 26 bits and whole digests, the format before, have 2499."""
+
+EXPONENTS: Final = range(-128, 128)
+"""Of a sketch: what a byte holds. Sums of float32 reach 2^127 at most and vanish below 2^-128."""
 
 STEP_COUNT: Final = 10_001
 """States of one sampling. ComfyUI's KSampler allows 10 000 steps."""
@@ -49,16 +53,13 @@ STEP_COUNT: Final = 10_001
 IMAGE_COUNT: Final = 4096
 """Images of one batch: what ComfyUI's empty latents allow."""
 
-_DIGEST_BYTES: Final = 32
 _HEAD: Final = struct.Struct("<fb")
 """Of a packed sketch: the norm as float32, then the exponent."""
 
-_SKETCH_BYTES: Final = _HEAD.size + BUCKETS * COUNT_BITS // 8
-_COUNT_LIMIT: Final = 1 << (COUNT_BITS - 1)
-_EXPONENTS: Final = range(-128, 128)
-"""What a byte holds. Sums of float32 reach 2^127 at most and vanish below 2^-128."""
-
 _EXACT_INTEGER: Final = 2**53
+
+_LAYOUTS: Final = {FORMAT: (DIGEST_BYTES, COUNT_BITS), "sha256-f32+sketch-16x26": (32, 26)}
+"""By every format ever written, the bytes of a digest and the bits of a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Sketch:
     Attributes:
         norm: L2 norm of the latent, a float32, from 0.
         exponent: A count times 2 to this power is a sum of signed values.
-        counts: `BUCKETS` integers of `COUNT_BITS` bits, by bucket.
+        counts: `BUCKETS` integers of `count_bits` bits, by bucket.
+        count_bits: `COUNT_BITS`, or what an older format had.
 
     Raises:
         ValueError: A value is out of range.
@@ -77,16 +79,18 @@ class Sketch:
     norm: float
     exponent: int
     counts: tuple[int, ...]
+    count_bits: int = COUNT_BITS
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.norm) and self.norm >= 0):
             raise ValueError(f"expected a finite norm from 0, got {self.norm}")
-        if self.exponent not in _EXPONENTS:
+        if self.exponent not in EXPONENTS:
             raise ValueError(f"expected an exponent from -128 to 127, got {self.exponent}")
         if len(self.counts) != BUCKETS:
             raise ValueError(f"expected {BUCKETS} counts, got {len(self.counts)}")
-        if not all(-_COUNT_LIMIT <= count < _COUNT_LIMIT for count in self.counts):
-            raise ValueError(f"expected counts of {COUNT_BITS} bits, got {self.counts}")
+        limit = 1 << (self.count_bits - 1)
+        if not all(-limit <= count < limit for count in self.counts):
+            raise ValueError(f"expected counts of {self.count_bits} bits, got {self.counts}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class Step:
     Attributes:
         index: How many steps have been made: 0 is the noised latent that went in.
         sigma: The noise level there, below 2^53; `None` if the sampler does not tell.
-        digest: `sha256-f32` of the whole latent, every image of the batch.
+        digest_prefix: The first `DIGEST_BYTES` bytes of `sha256-f32` of the whole latent, every
+            image of the batch.
         sketches: One for each image of the batch, in order; `None` for an image that has
             NaN or an infinity in it, or a norm past float32.
 
@@ -106,7 +111,7 @@ class Step:
 
     index: int
     sigma: float | None
-    digest: Digest
+    digest_prefix: bytes
     sketches: tuple[Sketch | None, ...]
 
     def __post_init__(self) -> None:
@@ -114,8 +119,8 @@ class Step:
             raise ValueError(f"expected an index from 0 to {STEP_COUNT - 1}, got {self.index}")
         if self.sigma is not None and not abs(self.sigma) < _EXACT_INTEGER:
             raise ValueError(f"expected a finite sigma below 2^53, got {self.sigma}")
-        if self.digest.algorithm != "sha256-f32":
-            raise ValueError(f"expected a sha256-f32 digest, got {self.digest.algorithm}")
+        if len(self.digest_prefix) != DIGEST_BYTES:
+            raise ValueError(f"expected {DIGEST_BYTES} bytes, got {len(self.digest_prefix)}")
         if not 1 <= len(self.sketches) <= IMAGE_COUNT:
             raise ValueError(f"expected 1 to {IMAGE_COUNT} images, got {len(self.sketches)}")
 
@@ -207,7 +212,8 @@ def compare_traces(recorded: Sequence[Step], now: Sequence[Step]) -> TraceDiffer
     if not recorded or not now:
         raise ValueError("expected traces of at least one step, got an empty one")
     pairs = list(zip(recorded, now, strict=False))
-    differing = [at for at, (before, after) in enumerate(pairs) if before.digest != after.digest]
+    prefixes = [(before.digest_prefix, after.digest_prefix) for before, after in pairs]
+    differing = [at for at, (before, after) in enumerate(prefixes) if before != after]
     if not differing and len(recorded) == len(now):
         return None
     first = differing[0] if differing else len(pairs)
@@ -250,7 +256,7 @@ def to_json(steps: Sequence[Step]) -> dict[str, JsonValue]:
         steps: In order, from index 0 without gaps.
 
     Raises:
-        ValueError: The steps are none, too many, or out of order.
+        ValueError: The steps are none, too many, out of order, or of an older format.
     """
     if not 1 <= len(steps) <= STEP_COUNT:
         raise ValueError(f"expected 1 to {STEP_COUNT} steps, got {len(steps)}")
@@ -260,7 +266,7 @@ def to_json(steps: Sequence[Step]) -> dict[str, JsonValue]:
 
 
 def parse_trace(value: JsonValue) -> tuple[Step, ...]:
-    """Parse one entry of a record's `trace`: the steps of one sampling.
+    """Parse one entry of a record's `trace`: the steps of one sampling, in any of its formats.
 
     Fields other than `format` and `steps` are not looked at.
 
@@ -268,38 +274,31 @@ def parse_trace(value: JsonValue) -> tuple[Step, ...]:
         At least one step, in order; the position in the list is the index.
 
     Raises:
-        RecordError: It is not a trace, or not one of `FORMAT`.
+        RecordError: It is not a trace, or one of a format that is not known.
         LimitError: It has more steps or images than we agree to read.
     """
     if not isinstance(value, dict):
         raise RecordError(f"trace: expected an object, got {type(value).__name__}")
-    if value.get("format") != FORMAT:
-        raise RecordError(f"trace: expected format {FORMAT}, got {value.get('format')!a:.80}")
+    name = value.get("format")
+    layout = _LAYOUTS.get(name) if isinstance(name, str) else None
+    if layout is None:
+        raise RecordError(f"trace: expected format {' or '.join(_LAYOUTS)}, got {name!a:.80}")
     steps = value.get("steps")
     if not isinstance(steps, list) or not steps:
         raise RecordError("trace: expected a list of at least one step")
     if len(steps) > STEP_COUNT:
         raise LimitError(f"trace: expected at most {STEP_COUNT} steps, got {len(steps)}")
-    return tuple(_parse_step(index, step) for index, step in enumerate(steps))
-
-
-def to_sketch(norm: float, sums: Sequence[int], fraction_bits: int) -> Sketch:
-    """Round exact sums to the counts that a record keeps.
-
-    Args:
-        norm: L2 norm of the values; finite.
-        sums: `BUCKETS` integers of any size, by bucket.
-        fraction_bits: A sum times 2 to minus this power is one of values.
-    """
-    largest = max(abs(total) for total in sums)
-    shift = max(0, largest.bit_length() - COUNT_BITS + 1, fraction_bits + _EXPONENTS.start)
-    if _shift_right(largest, shift) == _COUNT_LIMIT:  # rounding gave it one bit more
-        shift += 1
-    counts = tuple(_shift_right(total, shift) for total in sums)
-    return Sketch(norm, shift - fraction_bits, counts)
+    return tuple(_parse_step(index, step, *layout) for index, step in enumerate(steps))
 
 
 def _estimate(recorded: Sketch, now: Sketch) -> Estimate:
+    """Estimate as a part of `recorded.norm`, which is not 0."""
+    distance, floor = _measure_distance(recorded, now)
+    return Estimate(distance / recorded.norm, floor / recorded.norm)
+
+
+def _measure_distance(recorded: Sketch, now: Sketch) -> tuple[float, float]:
+    """Give the estimated L2 norm of the difference, and the floor of it."""
     squares = math.fsum(
         (math.ldexp(before, recorded.exponent) - math.ldexp(after, now.exponent)) ** 2
         for before, after in zip(recorded.counts, now.counts, strict=True)
@@ -307,18 +306,26 @@ def _estimate(recorded: Sketch, now: Sketch) -> Estimate:
     # Rounding to a unit has a variance of unit^2 / 12.
     units = math.ldexp(1.0, 2 * recorded.exponent) + math.ldexp(1.0, 2 * now.exponent)
     noise = BUCKETS * units / 12
-    value = math.sqrt(max(0.0, squares - noise)) / recorded.norm
-    return Estimate(value, floor=2 * math.sqrt(noise) / recorded.norm)
+    return math.sqrt(max(0.0, squares - noise)), 2 * math.sqrt(noise)
 
 
 def _differing_images(pairs: Sequence[tuple[Step, Step]]) -> tuple[int, ...]:
     found = {
         at
         for recorded, now in pairs
-        for at, (before, after) in enumerate(zip(recorded.sketches, now.sketches, strict=False))
-        if before != after
+        for at, sketches in enumerate(zip(recorded.sketches, now.sketches, strict=False))
+        if _is_other_image(*sketches)
     }
     return tuple(sorted(found))
+
+
+def _is_other_image(recorded: Sketch | None, now: Sketch | None) -> bool:
+    if recorded is None or now is None or recorded.count_bits == now.count_bits:
+        return recorded != now
+    # One image has two sketches in two formats: counts that differ by half the larger unit at
+    # most, so below the floor, and the same norm.
+    distance, floor = _measure_distance(recorded, now)
+    return recorded.norm != now.norm or distance > floor
 
 
 def _words(estimate: Estimate | None, *, short: bool = False) -> str:
@@ -326,19 +333,14 @@ def _words(estimate: Estimate | None, *, short: bool = False) -> str:
     return text.removesuffix(" of the latent's size") if short else text
 
 
-def _shift_right(number: int, bits: int) -> int:
-    """Divide by a power of 2, rounding halves up."""
-    return (number + (1 << bits >> 1)) >> bits
-
-
 def _dump_step(step: Step) -> JsonValue:
     sketches: list[JsonValue] = [
         None if sketch is None else _to_base64(_pack(sketch)) for sketch in step.sketches
     ]
-    return [step.sigma, _to_base64(bytes.fromhex(step.digest.hex)), *sketches]
+    return [step.sigma, _to_base64(step.digest_prefix), *sketches]
 
 
-def _parse_step(index: int, value: JsonValue) -> Step:
+def _parse_step(index: int, value: JsonValue, digest_bytes: int, count_bits: int) -> Step:
     if not isinstance(value, list) or len(value) < 3:
         raise RecordError(f"step {index}: expected a list of sigma, digest and sketches")
     sigma, digest, *sketches = value
@@ -350,30 +352,30 @@ def _parse_step(index: int, value: JsonValue) -> Step:
         return Step(
             index,
             sigma if sigma is None else float(sigma),
-            Digest("sha256-f32", _from_base64(digest, _DIGEST_BYTES).hex()),
-            tuple(
-                None if sketch is None else _unpack(_from_base64(sketch, _SKETCH_BYTES))
-                for sketch in sketches
-            ),
+            _from_base64(digest, digest_bytes)[:DIGEST_BYTES],
+            tuple(None if item is None else _unpack(item, count_bits) for item in sketches),
         )
     except (ValueError, OverflowError) as error:
         raise RecordError(f"step {index}: {error}") from error
 
 
 def _pack(sketch: Sketch) -> bytes:
+    if sketch.count_bits != COUNT_BITS:
+        raise ValueError(f"expected counts of {COUNT_BITS} bits, got {sketch.count_bits}")
     bits = 0
     for count in reversed(sketch.counts):
-        bits = bits << COUNT_BITS | (count + _COUNT_LIMIT)
-    body = bits.to_bytes(_SKETCH_BYTES - _HEAD.size, "little")
-    return _HEAD.pack(sketch.norm, sketch.exponent) + body
+        bits = bits << COUNT_BITS | (count + (1 << (COUNT_BITS - 1)))
+    head = _HEAD.pack(sketch.norm, sketch.exponent)
+    return head + bits.to_bytes(BUCKETS * COUNT_BITS // 8, "little")
 
 
-def _unpack(packed: bytes) -> Sketch:
+def _unpack(value: JsonValue, count_bits: int) -> Sketch:
+    packed = _from_base64(value, _HEAD.size + BUCKETS * count_bits // 8)
     norm, exponent = _HEAD.unpack_from(packed)
     bits = int.from_bytes(packed[_HEAD.size :], "little")
-    mask = (1 << COUNT_BITS) - 1
-    counts = tuple((bits >> at * COUNT_BITS & mask) - _COUNT_LIMIT for at in range(BUCKETS))
-    return Sketch(norm, exponent, counts)
+    mask, offset = (1 << count_bits) - 1, 1 << (count_bits - 1)
+    counts = tuple((bits >> at * count_bits & mask) - offset for at in range(BUCKETS))
+    return Sketch(norm, exponent, counts, count_bits)
 
 
 def _to_base64(data: bytes) -> str:

@@ -4,18 +4,19 @@ Two devices with equal fingerprints use, as far as these computations show, the 
 kernels; with different ones no image is expected to come out bit for bit. That is
 evidence and no proof, since kernels are chosen by shape. The computations run under
 the flags that `deterministic` pins, so that a difference is one of device,
-instruction set or library, not of precision.
+instruction set or library, not of precision; and on one thread, so that the number of
+threads, which is recorded for itself, does not show.
 
-The shapes are small, so that the number of threads, which is recorded for itself, does
-not show in them (measured with 1 to 8 threads), and odd where it matters: a vectorised
-kernel takes another path for the last elements than for the rest. How each instruction
-set and library was told apart is in `tests/core/numerics/test_fingerprint.py`.
+The shapes are odd where it matters: a vectorised kernel takes another path for the last
+elements than for the rest. How each instruction set and library was told apart is in
+`tests/core/numerics/test_fingerprint.py`. Measuring takes 15 to 25 ms on a CPU.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Final
 
@@ -60,7 +61,6 @@ class _Inputs:
 
 
 def _matmul(make: _Inputs) -> list[torch.Tensor]:
-    # One row each: for more, MKL and oneDNN split sums among threads, however short they are.
     return [
         functional.linear(_cancelling(make(1, 320)), _mirrored(make(96, 320))),
         functional.linear(_cancelling(make(1, 77)), _mirrored(make(320, 77)), make(320)),
@@ -195,7 +195,7 @@ _lock: Final = Lock()
 def measure_fingerprint(device: torch.device) -> dict[str, JsonValue]:
     """Measure the fingerprint of a device, once in a process.
 
-    Global random state, flags and the default dtype stay as they are.
+    Global random state, flags, number of threads and the default dtype stay as they are.
 
     Args:
         device: Where the computations run; `cuda` and `cuda:0` are two names to the
@@ -217,7 +217,7 @@ def measure_fingerprint(device: torch.device) -> dict[str, JsonValue]:
 def _measure(device: torch.device) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = {}
     sixteen = _SIXTEEN_BITS[:1] if device.type == "cpu" else _SIXTEEN_BITS
-    with deterministic(), torch.inference_mode():
+    with deterministic(), _one_thread(), torch.inference_mode():
         for name, family in _FAMILIES.items():
             found[name] = _digest(family, device, torch.float32)
             for dtype in sixteen if name in _IN_SIXTEEN_BITS else ():
@@ -225,6 +225,21 @@ def _measure(device: torch.device) -> dict[str, JsonValue]:
                     family, device, dtype
                 )
     return found
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Keep torch and its libraries to one thread; with more, they split sums by how many.
+
+    Small shapes are no way around it: on a Xeon, `matmul` had other bits with 3 threads than
+    with 1, and with MKL's AVX2 kernels `attention` had with 2.
+    """
+    found = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(found)
 
 
 def _digest(

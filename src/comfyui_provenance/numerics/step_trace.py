@@ -5,9 +5,10 @@ buckets come from a fixed hash of the position, and sums of integers do not depe
 order. So two machines, or two thread counts, give the same sketch for the same latent. What a
 sketch is good for and how a record keeps it is told in `trace`.
 
-Measured on one core of an AMD EPYC with SHA instructions, digest included: 0.1 ms a step for SD 1.5
-(1x4x64x64), 0.3 ms for SDXL (1x4x128x128), 1.2 ms for Flux (1x16x128x128), 10 ms for Wan
-(1x16x21x60x104); the first step of a new size takes 3 to 8 times as long, for the hashes.
+Measured on one thread of an Intel Xeon with SHA instructions, digest included: 0.2 ms a step for
+SD 1.5 (1x4x64x64), 0.7 ms for SDXL (1x4x128x128), 2.6 ms for Flux (1x16x128x128), 25 ms for Wan
+(1x16x21x60x104), and half that on an AMD EPYC; the first step of a new size takes 3 to 8 times as
+long, for the hashes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,18 @@ from typing import Final
 import torch
 
 from ..canonical import JsonValue
-from ..trace import BUCKETS, Sketch, Step, to_json, to_sketch
-from .tensors import digest_tensor
+from ..trace import (
+    BUCKETS,
+    COUNT_BITS,
+    DIGEST_BYTES,
+    EXPONENTS,
+    IMAGE_COUNT,
+    STEP_COUNT,
+    Sketch,
+    Step,
+    to_json,
+)
+from .tensors import TensorDigest
 
 _SUM_BITS: Final = 62
 """A sum of all absolute values stays below 2^62, and so any sum of them within int64."""
@@ -36,60 +47,102 @@ _SIGNIFICANT: Final = ".9g"
 
 
 class StepTracer:
-    """Collects the states of one sampling, in order.
+    """Collects the states of one sampling, whose batch may arrive in pieces.
 
-    It keeps no tensor.
+    Where each image is sampled alone, every state of the first image comes before any of the
+    second. How a batch is cut leaves no mark. No tensor is kept.
+
+    Args:
+        batch_size: Images of the whole batch, from 1 to `IMAGE_COUNT`.
+
+    Raises:
+        ValueError: The batch size is out of range.
     """
 
-    def __init__(self) -> None:
-        self._steps: list[Step] = []
+    def __init__(self, batch_size: int) -> None:
+        if not 1 <= batch_size <= IMAGE_COUNT:
+            raise ValueError(f"expected 1 to {IMAGE_COUNT} images, got {batch_size}")
+        self._batch_size = batch_size
+        self._states: list[_State] = []
 
-    @property
-    def steps(self) -> Sequence[Step]:
-        """What was measured so far."""
-        return tuple(self._steps)
+    def add(self, index: int, sigma: float | None, images: torch.Tensor) -> None:
+        """Measure the next images of a state, those that it does not have yet.
 
-    def add(self, sigma: float | None, latent: torch.Tensor) -> None:
-        """Measure the next state; the first one is the noised latent, before any step.
+        Nothing is taken from what is refused.
 
         Args:
-            sigma: As for `measure_step`.
-            latent: As for `measure_step`.
+            index: How many steps have been made: 0 is the noised latent that went in. A state
+                comes after those before it.
+            sigma: The noise level, kept to nine digits; `None` if the sampler does not tell.
+            images: Any real dtype, any device, shape (images, ...); not changed, and copied
+                once.
 
         Raises:
-            ValueError: As for `measure_step`.
+            ValueError: There are no values, or more images than the batch has; the state is
+                out of order; or shape or sigma are not those of the state's other images.
         """
-        self._steps.append(measure_step(len(self._steps), sigma, latent))
+        if images.ndim == 0 or images.numel() == 0:
+            raise ValueError(f"expected a batch of latents, got shape {tuple(images.shape)}")
+        last = min(len(self._states), STEP_COUNT - 1)
+        if not 0 <= index <= last:
+            raise ValueError(f"expected a state from 0 to {last}, got {index}")
+        kept = None if sigma is None else float(format(sigma, _SIGNIFICANT))
+        if index == len(self._states):
+            state = _State(kept, (self._batch_size, *images.shape[1:]))
+            state.add(images)
+            self._states.append(state)
+            return
+        state = self._states[index]
+        if kept != state.sigma:
+            raise ValueError(f"expected sigma {state.sigma}, got {kept}")
+        state.add(images)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The states, in order.
+
+        Raises:
+            ValueError: A state lacks images, as where they made different numbers of steps,
+                or its sigma is out of range.
+        """
+        return tuple(state.to_step(index) for index, state in enumerate(self._states))
 
     def to_json(self) -> dict[str, JsonValue]:
         """Give the entry of a record's `trace`, but for its `node_id`.
 
         Raises:
-            ValueError: There are no steps.
+            ValueError: There are no steps, or as for `steps`.
         """
-        return to_json(self._steps)
+        return to_json(self.steps)
 
 
-def measure_step(index: int, sigma: float | None, latent: torch.Tensor) -> Step:
-    """Measure a latent: its digest, and of each image of the batch its norm and sketch.
+class _State:
+    """The latent at one moment: what is known of the images that have arrived."""
 
-    Args:
-        index: How many steps have been made.
-        sigma: The noise level, kept to nine digits; `None` if the sampler does not tell.
-        latent: Any real dtype, any device, shape (batch, ...); not changed, and copied once.
+    def __init__(self, sigma: float | None, shape: tuple[int, ...]) -> None:
+        self.sigma = sigma
+        self._shape = shape
+        self._digest = TensorDigest(shape)
+        self._sketches: list[Sketch | None] = []
 
-    Raises:
-        ValueError: The latent has no values or no batch, or a number is out of range.
-    """
-    if latent.ndim == 0 or latent.numel() == 0:
-        raise ValueError(f"expected a batch of latents, got shape {tuple(latent.shape)}")
-    values = latent.detach().to(device="cpu", dtype=torch.float32).contiguous()
-    return Step(
-        index,
-        None if sigma is None else float(format(sigma, _SIGNIFICANT)),
-        digest_tensor(values),
-        tuple(_measure_image(image) for image in values.reshape(len(values), -1)),
-    )
+    def add(self, images: torch.Tensor) -> None:
+        missing = self._shape[0] - len(self._sketches)
+        if images.shape[1:] != self._shape[1:]:
+            raise ValueError(f"expected images of {self._shape[1:]}, got {tuple(images.shape[1:])}")
+        if len(images) > missing:
+            raise ValueError(f"expected at most {missing} images, got {len(images)}")
+        values = images.detach().to(device="cpu", dtype=torch.float32).contiguous()
+        sketches = [_measure_image(image) for image in values.reshape(len(values), -1)]
+        self._digest.update(values)
+        self._sketches.extend(sketches)
+
+    def to_step(self, index: int) -> Step:
+        if len(self._sketches) != self._shape[0]:
+            raise ValueError(
+                f"state {index}: expected {self._shape[0]} images, got {len(self._sketches)}"
+            )
+        prefix = bytes.fromhex(self._digest.digest().hex)[:DIGEST_BYTES]
+        return Step(index, self.sigma, prefix, tuple(self._sketches))
 
 
 def _measure_image(image: torch.Tensor) -> Sketch | None:
@@ -116,6 +169,27 @@ def _measure_image(image: torch.Tensor) -> Sketch | None:
     sums = torch.zeros(2 * BUCKETS, dtype=torch.int64, device="cpu")
     plus, minus = sums.scatter_add_(0, _bins(image.numel()).long(), numbers).view(2, BUCKETS)
     return to_sketch(_to_float32(norm), [int(total) for total in plus - minus], fraction_bits)
+
+
+def to_sketch(norm: float, sums: Sequence[int], fraction_bits: int) -> Sketch:
+    """Round exact sums to the counts that a record keeps.
+
+    Args:
+        norm: L2 norm of the values; finite.
+        sums: `BUCKETS` integers of any size, by bucket.
+        fraction_bits: A sum times 2 to minus this power is one of values.
+    """
+    largest = max(abs(total) for total in sums)
+    shift = max(0, largest.bit_length() - COUNT_BITS + 1, fraction_bits + EXPONENTS.start)
+    if _shift_rounding(largest, shift).bit_length() == COUNT_BITS:  # rounding gave it one bit more
+        shift += 1
+    counts = tuple(_shift_rounding(total, shift) for total in sums)
+    return Sketch(norm, shift - fraction_bits, counts)
+
+
+def _shift_rounding(number: int, bits: int) -> int:
+    """Divide by a power of 2, rounding halves up."""
+    return (number + (1 << bits >> 1)) >> bits
 
 
 def _measure_norm(numbers: torch.Tensor, count_bits: int) -> float:

@@ -12,16 +12,19 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import torch
 
+from comfyui_provenance.digest import Digest
 from comfyui_provenance.environment import compare_fingerprints
 from comfyui_provenance.numerics import fingerprint
 from comfyui_provenance.numerics.determinism import read_flags
 from comfyui_provenance.numerics.fingerprint import measure_fingerprint
+from comfyui_provenance.numerics.tensors import digest_tensor
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 BACKENDS: Any = torch.backends
@@ -216,6 +219,33 @@ def test_random_state_flags_and_default_type_stay_as_they_were() -> None:
         torch.get_num_threads(),
         torch.is_grad_enabled(),
     )
+
+
+@pytest.mark.usefixtures("not_yet_measured")
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_it_is_measured_on_one_thread_and_the_number_of_threads_put_back(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None
+) -> None:
+    found: list[int] = []
+
+    def watch(tensor: torch.Tensor) -> Digest:
+        found.append(torch.get_num_threads())
+        if error is not None:
+            raise error
+        return digest_tensor(tensor)
+
+    monkeypatch.setattr(fingerprint, "digest_tensor", watch)
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with nullcontext() if error is None else pytest.raises(error):
+            measure_fingerprint(CPU)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(usual)
+
+    assert set(found) == {1}
+    assert after == 3
 
 
 @pytest.mark.usefixtures("not_yet_measured")

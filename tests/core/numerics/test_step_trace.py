@@ -8,18 +8,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from comfyui_provenance.canonical import dump_canonical
+from comfyui_provenance.canonical import JsonValue, dump_canonical
 from comfyui_provenance.numerics.determinism import deterministic
-from comfyui_provenance.numerics.step_trace import StepTracer, measure_step
+from comfyui_provenance.numerics.step_trace import StepTracer, to_sketch
 from comfyui_provenance.numerics.tensors import digest_tensor
 from comfyui_provenance.trace import (
     BUCKETS,
+    FORMAT,
+    STEP_COUNT,
     Estimate,
     Sketch,
     Step,
@@ -34,18 +38,26 @@ STEPS = 10
 KNOWN = """
 import json, torch
 from comfyui_provenance.numerics.step_trace import StepTracer
-tracer = StepTracer()
+tracer = StepTracer(2)
 values = torch.arange(2 * 4 * 33 * 65, dtype=torch.int64)
-tracer.add(14.6, ((values * 7919 % 10007).double() / 997 - 5).float().reshape(2, 4, 33, 65))
+tracer.add(0, 14.6, ((values * 7919 % 10007).double() / 997 - 5).float().reshape(2, 4, 33, 65))
 print(json.dumps(tracer.to_json()))
 """
-KNOWN_STEP = [
+KNOWN_STEP: list[JsonValue] = [
+    14.6,
+    "vvdaJIODccih8MjBCehHjg",
+    "hjaGQ/GgPUXsop/A8TjeIHlYCIO58HxF0VsSRYXyV4OeS5zUzl/9iD3W01UobntH6Zzn36A",
+    "BDGGQ/Gp6X6Xt5pjgLe7rq1fCY3qsKyoMGhlq3Lgy6JePY2euFUChYJg1WSr7sINI56lJmI",
+]
+"""What `KNOWN` prints, on every machine; records hold such steps, so it can never change."""
+
+OLD_STEP: list[JsonValue] = [
     14.6,
     "vvdaJIODccih8MjBCehHjgCI3V7ZIppO2g3Y1L4XkPE",
     "hjaGQ++A9hS9Lvr5bzzO3SB5YSEMkgvPJ1H0VhJFhcZfDeq5xAm189f8iD1XT1d54ra3UTpn59+g",
     "BDGGQ++lpvt1eaupGOCtu66tfSU0pg7LKioM2mSrcoEvi+bV05gnbtUBhYKBVZOx6i4sw4jnpCZi",
 ]
-"""What `KNOWN` prints, on every machine; records hold such steps, so it can never change."""
+"""What `KNOWN` printed in the format `sha256-f32+sketch-16x26`."""
 
 
 @contextmanager
@@ -62,14 +74,22 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def measure(latent: torch.Tensor, sigma: float | None = 1.0) -> Step:
+    """Measure one state of a whole batch."""
+    tracer = StepTracer(len(latent))
+    tracer.add(0, sigma, latent)
+    (step,) = tracer.steps
+    return step
+
+
 def sketch_of(latent: torch.Tensor) -> Sketch:
-    sketch = measure_step(0, 1.0, latent).sketches[0]
+    sketch = measure(latent).sketches[0]
     assert sketch is not None
     return sketch
 
 
 def estimate_of(recorded: torch.Tensor, now: torch.Tensor) -> Estimate:
-    estimate = estimate_difference(measure_step(0, 1.0, recorded), measure_step(0, 1.0, now))
+    estimate = estimate_difference(measure(recorded), measure(now))
     assert estimate is not None
     return estimate
 
@@ -111,10 +131,10 @@ def test_a_count_is_the_signed_sum_of_its_bucket(count: int) -> None:
 def test_the_number_of_threads_does_not_count(count: int) -> None:
     latent = noise(2, 16, 128, 128) * 14.6
     with threads(3 - count):
-        expected = measure_step(3, 2.5, latent)
+        expected = measure(latent)
 
     with threads(count):
-        assert measure_step(3, 2.5, latent) == expected
+        assert measure(latent) == expected
 
 
 @pytest.mark.parametrize(
@@ -136,6 +156,21 @@ def test_another_process_with_other_kernels_gives_the_known_bytes(setting: dict[
     assert json.loads(result.stdout)["steps"] == [KNOWN_STEP]
 
 
+def test_what_the_old_format_kept_of_the_same_latent_agrees() -> None:
+    (old,) = parse_trace({"format": "sha256-f32+sketch-16x26", "steps": [OLD_STEP]})
+    (new,) = parse_trace({"format": FORMAT, "steps": [KNOWN_STEP]})
+
+    forced = replace(new, digest_prefix=bytes(16))
+
+    assert old.sketches != new.sketches
+    assert compare_traces([old], [new]) is None
+    for difference in (compare_traces([old], [forced]), compare_traces([forced], [old])):
+        assert difference is not None
+        assert difference.images == ()
+        assert difference.at_first is not None
+        assert difference.at_first.value <= difference.at_first.floor
+
+
 @pytest.mark.parametrize(
     "layout",
     [
@@ -150,21 +185,21 @@ def test_the_layout_in_memory_does_not_count(
 ) -> None:
     latent = noise(2, 4, 8, 6)
 
-    assert measure_step(0, 1.0, layout(latent)) == measure_step(0, 1.0, latent)
+    assert measure(layout(latent)) == measure(latent)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_a_latent_of_another_type_is_measured_as_float32(dtype: torch.dtype) -> None:
     latent = noise(1, 4, 8, 8).to(dtype)
 
-    assert measure_step(0, 1.0, latent) == measure_step(0, 1.0, latent.float())
+    assert measure(latent) == measure(latent.float())
 
 
 def test_the_latent_is_left_as_it_was() -> None:
     latent = noise(1, 4, 8, 8)
     before = latent.clone()
 
-    measure_step(0, 1.0, latent)
+    measure(latent)
 
     assert torch.equal(latent, before)
     assert latent._version == 0
@@ -172,14 +207,14 @@ def test_the_latent_is_left_as_it_was() -> None:
 
 def test_the_surroundings_do_not_count() -> None:
     latent = noise(1, 4, 8, 9)
-    expected = measure_step(0, 1.0, latent)
+    expected = measure(latent)
 
     with torch.inference_mode(), torch.device("meta"), deterministic() as indeterminate:
-        other_size = measure_step(0, 1.0, latent[..., :7])
-        found = measure_step(0, 1.0, latent)
+        other_size = measure(latent[..., :7])
+        found = measure(latent)
 
     assert found == expected
-    assert measure_step(0, 1.0, latent[..., :7]) == other_size
+    assert measure(latent[..., :7]) == other_size
     assert other_size.sketches[0] is not None
     assert any(other_size.sketches[0].counts)
     assert indeterminate == []
@@ -210,7 +245,7 @@ def test_a_latent_is_copied_from_its_device_once_and_nothing_else_is_done_there(
     latent = noise(3, 4, 8, 8).to(torch.bfloat16)
 
     with Watch(latent) as watch:
-        measure_step(0, 1.0, latent)
+        measure(latent)
 
     assert watch.operations.count("aten._to_copy.default") == 1
     assert set(watch.operations) == {"aten.detach.default", "aten._to_copy.default"}
@@ -219,30 +254,24 @@ def test_a_latent_is_copied_from_its_device_once_and_nothing_else_is_done_there(
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_an_image_with_nan_or_an_infinity_has_a_digest_and_no_sketch(bad: float) -> None:
     latent = noise(2, 4, 8, 8)
-    whole = measure_step(0, 1.0, latent)
+    whole = measure(latent)
     latent[1, 2, 3, 4] = bad
 
-    step = measure_step(0, 1.0, latent)
+    step = measure(latent)
 
-    assert step.digest == digest_tensor(latent)
+    assert step.digest_prefix.hex() == digest_tensor(latent).hex[:32]
     assert step.sketches == (whole.sketches[0], None)
 
 
 def test_float64_past_float32_has_no_sketch() -> None:
-    assert measure_step(0, 1.0, torch.tensor([[1e300]], dtype=torch.float64)).sketches == (None,)
+    assert measure(torch.tensor([[1e300]], dtype=torch.float64)).sketches == (None,)
 
 
 def test_a_norm_past_float32_has_no_sketch() -> None:
     latent = torch.full((1, 4), 3e38)
 
-    assert measure_step(0, 1.0, latent[:, :1]).sketches != (None,)
-    assert measure_step(0, 1.0, latent).sketches == (None,)
-
-
-@pytest.mark.parametrize("shape", [(), (0, 4, 8, 8), (1, 0)])
-def test_a_latent_without_values_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="expected a batch of latents"):
-        measure_step(0, 1.0, torch.zeros(shape))
+    assert measure(latent[:, :1]).sketches != (None,)
+    assert measure(latent).sketches == (None,)
 
 
 @pytest.mark.parametrize("bits", [-90, -24, 7, 20, 100])
@@ -277,7 +306,7 @@ def test_sums_of_a_video_latent_are_exact_at_the_largest_sigma() -> None:
 def test_each_image_of_a_batch_has_the_sketch_it_has_alone() -> None:
     latent = noise(3, 4, 8, 8)
 
-    step = measure_step(0, 1.0, latent)
+    step = measure(latent)
 
     assert step.sketches == tuple(sketch_of(latent[at : at + 1]) for at in range(3))
 
@@ -287,7 +316,7 @@ def test_the_changed_image_of_a_batch_is_told() -> None:
     changed = latent.clone()
     changed[2] += 0.01 * noise(4, 16, 16, seed=1)
 
-    difference = compare_traces([measure_step(0, 1.0, latent)], [measure_step(0, 1.0, changed)])
+    difference = compare_traces([measure(latent)], [measure(changed)])
 
     assert difference is not None
     assert difference.images == (2,)
@@ -330,7 +359,19 @@ def test_rounding_of_a_sketch_is_never_told_as_a_difference() -> None:
 
         estimate = estimate_of(recorded, now)
 
-        assert estimate.value <= estimate.floor < 1.5e-7
+        assert estimate.value <= estimate.floor < 1e-6
+
+
+def test_one_unit_in_the_last_place_of_every_value_is_below_the_floor() -> None:
+    for seed in range(50):
+        recorded = noise(1, 4, 16, 16, seed=seed)
+        now = torch.nextafter(recorded, torch.full_like(recorded, math.inf))
+
+        estimate = estimate_of(recorded, now)
+
+        assert relative_difference(recorded, now) == pytest.approx(9e-8, rel=0.1)
+        assert measure(recorded).digest_prefix != measure(now).digest_prefix
+        assert estimate.value <= estimate.floor < 1e-6
 
 
 class Toy(torch.nn.Module):
@@ -369,9 +410,9 @@ def sample(after_step: int | None = None, *, seed: int = 7, batch: int = 1) -> l
 
 def trace_of(states: list[torch.Tensor]) -> tuple[Step, ...]:
     """Trace a run and take it through the JSON of a record."""
-    tracer = StepTracer()
+    tracer = StepTracer(len(states[0]))
     for at, state in enumerate(states):
-        tracer.add(14.6 * (1 - at / STEPS) ** 3, state)
+        tracer.add(at, 14.6 * (1 - at / STEPS) ** 3, state)
     return parse_trace(json.loads(dump_canonical(tracer.to_json())))
 
 
@@ -405,38 +446,154 @@ def test_another_seed_is_told_as_other_noise() -> None:
 
 
 def test_a_tracer_keeps_steps_in_order_and_sigmas_to_the_float32() -> None:
-    tracer = StepTracer()
+    tracer = StepTracer(1)
     sigmas = torch.linspace(14.614642, 0, 6).tolist()
 
-    for sigma in sigmas:
-        tracer.add(sigma, noise(1, 4, 4, 4))
+    for at, sigma in enumerate(sigmas):
+        tracer.add(at, sigma, noise(1, 4, 4, 4))
 
     assert [step.index for step in tracer.steps] == list(range(6))
     assert torch.tensor([step.sigma for step in tracer.steps]).tolist() == sigmas
 
 
 def test_a_sigma_that_is_not_known_stays_unknown() -> None:
-    tracer = StepTracer()
+    tracer = StepTracer(1)
 
-    tracer.add(None, noise(1, 4, 4, 4))
+    tracer.add(0, None, noise(1, 4, 4, 4))
 
     assert parse_trace(tracer.to_json())[0].sigma is None
 
 
 def test_a_tracer_keeps_what_a_latent_was_when_it_was_given() -> None:
-    tracer, latent = StepTracer(), noise(1, 4, 4, 4)
-    expected = measure_step(0, 1.0, latent)
+    tracer, latent = StepTracer(2), noise(2, 4, 4, 4)
+    expected = measure(latent)
 
-    tracer.add(1.0, latent)
+    tracer.add(0, 1.0, latent[:1])
+    tracer.add(0, 1.0, latent[1:])
     latent.zero_()
 
     assert tracer.steps == (expected,)
 
 
-def test_a_trace_of_twenty_steps_takes_less_than_3000_bytes() -> None:
-    tracer = StepTracer()
-    for sigma in torch.linspace(14.614642, 0.029167, 20).tolist():
-        tracer.add(sigma, noise(1, 4, 64, 64) * sigma)
-    tracer.add(0.0, noise(1, 4, 64, 64))
+def test_the_digest_of_a_batch_in_pieces_is_that_of_the_whole() -> None:
+    tracer, states = StepTracer(3), [noise(3, 4, 4, 4, seed=seed) for seed in range(2)]
 
-    assert len(dump_canonical({"node_id": "3", **tracer.to_json()})) < 3000
+    for first, last in ((0, 1), (1, 3)):
+        for at, state in enumerate(states):
+            tracer.add(at, 1.0, state[first:last])
+
+    for step, state in zip(tracer.steps, states, strict=True):
+        assert step.digest_prefix.hex() == digest_tensor(state).hex[:32]
+        assert step.sketches == measure(state).sketches
+
+
+@pytest.mark.parametrize("count", [0, 4097])
+def test_a_batch_of_a_size_that_no_record_holds_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"expected 1 to 4096 images, got {count}"):
+        StepTracer(count)
+
+
+def test_a_tracer_without_steps_has_no_json() -> None:
+    with pytest.raises(ValueError, match="expected 1 to 10001 steps, got 0"):
+        StepTracer(1).to_json()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        pytest.param((2,), "state 0: expected 2 images, got 1", id="an image missing"),
+        pytest.param((2, 3), "state 2: expected 2 images, got 1", id="more steps of the second"),
+        pytest.param((3, 2), "state 2: expected 2 images, got 1", id="fewer steps of the second"),
+    ],
+)
+def test_images_that_made_different_numbers_of_steps_have_no_trace(
+    lengths: tuple[int, ...], message: str
+) -> None:
+    tracer = StepTracer(2)
+    for length in lengths:
+        for at in range(length):
+            tracer.add(at, 1.0, noise(1, 4, 4, 4))
+
+    with pytest.raises(ValueError, match=message):
+        tracer.to_json()
+
+
+@pytest.mark.parametrize(
+    ("index", "sigma", "shape", "message"),
+    [
+        pytest.param(-1, 1.0, (1, 4, 8, 8), "a state from 0 to 1, got -1", id="before the first"),
+        pytest.param(2, 1.0, (1, 4, 8, 8), "a state from 0 to 1, got 2", id="a state left out"),
+        pytest.param(0, 2.0, (1, 4, 8, 8), "expected sigma 1.0, got 2.0", id="another sigma"),
+        pytest.param(0, None, (1, 4, 8, 8), "expected sigma 1.0, got None", id="no sigma"),
+        pytest.param(0, 1.0, (1, 4, 8, 6), r"of \(4, 8, 8\), got \(4, 8, 6\)", id="another shape"),
+        pytest.param(0, 1.0, (1, 4, 64), r"of \(4, 8, 8\), got \(4, 64\)", id="other axes"),
+        pytest.param(0, 1.0, (3, 4, 8, 8), "at most 2 images, got 3", id="more than are missing"),
+        pytest.param(1, 1.0, (4, 4, 8, 8), "at most 3 images, got 4", id="more than the batch"),
+        pytest.param(0, 1.0, (), "expected a batch of latents", id="a number"),
+        pytest.param(0, 1.0, (0, 4, 8, 8), "expected a batch of latents", id="no images"),
+        pytest.param(0, 1.0, (1, 0), "expected a batch of latents", id="no values"),
+    ],
+)
+def test_what_does_not_fit_the_batch_is_refused_and_leaves_no_mark(
+    index: int, sigma: float | None, shape: tuple[int, ...], message: str
+) -> None:
+    tracer, latent = StepTracer(3), noise(3, 4, 8, 8)
+    tracer.add(0, 1.0, latent[:1])
+
+    with pytest.raises(ValueError, match=message):
+        tracer.add(index, sigma, torch.zeros(shape))
+
+    tracer.add(0, 1.0, latent[1:])
+    assert tracer.steps == (measure(latent),)
+
+
+@pytest.mark.parametrize("sigma", [math.nan, math.inf, 1e16])
+def test_a_sigma_that_no_record_holds_has_no_trace(sigma: float) -> None:
+    tracer = StepTracer(1)
+    tracer.add(0, sigma, noise(1, 4, 4, 4))
+
+    with pytest.raises(ValueError, match="expected a finite sigma"):
+        tracer.to_json()
+
+
+def test_a_tracer_takes_no_more_states_than_a_record_holds() -> None:
+    tracer, latent = StepTracer(1), noise(1, 1)
+    for at in range(STEP_COUNT):
+        tracer.add(at, 1.0, latent)
+
+    with pytest.raises(ValueError, match="expected a state from 0 to 10000, got 10001"):
+        tracer.add(STEP_COUNT, 1.0, latent)
+
+
+def test_a_trace_of_twenty_steps_takes_less_than_2_kb_of_base64() -> None:
+    tracer = StepTracer(1)
+    for at, sigma in enumerate([*torch.linspace(14.614642, 0.029167, 20).tolist(), 0.0]):
+        tracer.add(at, sigma, noise(1, 4, 64, 64) * (sigma + 1))
+
+    entry: Any = tracer.to_json()
+
+    texts = [text for step in entry["steps"] for text in step[1:]]
+    assert len(texts) == 2 * 21
+    assert sum(map(len, texts)) == 1953
+
+
+@pytest.mark.parametrize(
+    ("largest", "kept"),
+    [
+        pytest.param(2**23 - 1, (2**23 - 1, 0), id="the largest that fits"),
+        pytest.param(2**23, (2**22, 1), id="one bit more"),
+        pytest.param(2**24 - 1, (2**22, 2), id="rounded up to one bit more"),
+        pytest.param(-(2**24 - 1), (-(2**22), 2), id="the same below zero"),
+        pytest.param(3 << 60, (3 << 21, 39), id="past int64"),
+    ],
+)
+def test_sums_keep_as_many_bits_as_a_count_has(largest: int, kept: tuple[int, int]) -> None:
+    sketch = to_sketch(1.0, [largest, *[0] * 15], fraction_bits=7)
+
+    assert (sketch.counts[0], sketch.exponent + 7) == kept
+
+
+def test_sums_too_small_for_an_exponent_are_rounded_away() -> None:
+    sketch = to_sketch(1.0, [2**60] * 16, fraction_bits=209)
+
+    assert (sketch.exponent, set(sketch.counts)) == (-128, {0})
