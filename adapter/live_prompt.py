@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..src.comfyui_provenance.digest import digest_value
-from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, to_prompt
-from ..src.comfyui_provenance.graph.trace import digest_graph, upstream
+from ..src.comfyui_provenance.graph.prompt import NodeId, Prompt, to_prompt
+from ..src.comfyui_provenance.graph.trace import digest_nodes
 
 
 def live_nodes(dynprompt: Any) -> dict[str, Any]:
@@ -30,16 +29,15 @@ def prompt_upstream(nodes: dict[str, Any], node_id: str) -> Prompt:
     return to_prompt(nodes, needed=[NodeId(node_id)])
 
 
-def digest_run(nodes: dict[str, Any], node_id: str) -> str:
-    """Name what a node computes, whatever ids the nodes have.
+def digest_runs(nodes: dict[str, Any], node_id: str) -> dict[str, str]:
+    """Name what a node and each node upstream of it computes, whatever ids they have.
 
     Two nodes of one name have the same inputs all the way up and read the same files, as
     far as their `IS_CHANGED` tells: it is what ComfyUI's own cache goes by.
+
+    Raises:
+        GraphError: The prompt has a dangling link or a cycle.
     """
     prompt = prompt_upstream(nodes, node_id)
-    changes = [
-        repr(nodes[upstream_id].get("is_changed"))
-        for upstream_id in upstream(prompt, NodeId(node_id))
-    ]
-    graph = digest_graph(prompt, Link(NodeId(node_id), 0))
-    return str(digest_value([str(graph), *changes]))
+    changes = {found: repr(nodes[found].get("is_changed")) for found in prompt.nodes}
+    return {**digest_nodes(prompt, NodeId(node_id), changes)}

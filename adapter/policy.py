@@ -24,7 +24,12 @@ from .ledger import allowed, policy_path
 from .node_classes import declared_inputs, pack_of
 
 _OWN_CLASSES: Final = frozenset(
-    {"ProvenanceKSampler", "ProvenanceKSamplerAdvanced", "ProvenanceSeed"}
+    {
+        "ProvenanceDeterministicMode",
+        "ProvenanceKSampler",
+        "ProvenanceKSamplerAdvanced",
+        "ProvenanceSeed",
+    }
 )
 
 _PASS_THROUGH: Final = {"SaveImage": "images", "PreviewImage": "images"}

@@ -1,65 +1,123 @@
-"""What samplings reported from inside, until the image is saved.
+"""What ran, as seen from inside, until the image is saved.
 
-ComfyUI caches a sampler's output, so the prompt that saves an image is often not the
-one that sampled it. Reports are therefore kept by what was computed (`digest_run`), not
-by prompt, and a saved record says when its sampling came from an earlier prompt.
+ComfyUI caches a node's output, so the prompt that saves an image is often not the one
+that sampled it. Reports are therefore kept by what was computed (`digest_runs`), not by
+prompt, and a saved record says when its sampling came from an earlier prompt.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from ..src.comfyui_provenance.record import JsonObject
+from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
 
-_CAPACITY: Final = 1024
-"""Samplings to remember: about 2 KB each."""
+from ..src.comfyui_provenance.errors import ProvenanceError
+from ..src.comfyui_provenance.record import JsonObject
+from .live_prompt import digest_runs, live_nodes
+from .mode import Demotion
+
+_log = logging.getLogger(__name__)
+
+_CAPACITY: Final = 4096
+"""Nodes to remember: a few KB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One sampling that ran in this process.
+    """One sampling, encoding or decoding that ran in this process.
 
     Attributes:
-        prompt_id: The prompt that ran it.
-        entry: What it reported, as fields of a record's `samplings` entry.
+        operation: `sample`, `text_encode`, `vae_encode` or `vae_decode`.
+        entry: What it reported, as fields of a record.
+        demotions: What of it was not pinned.
         trace: The latent after each step, as fields of a record's `trace` entry; `None` where
             it could not be followed.
+        prompt_id: The prompt that ran it.
+        node_id: The node that ran it.
     """
 
-    prompt_id: str
+    operation: str
     entry: JsonObject
-    trace: JsonObject | None
+    demotions: tuple[Demotion, ...] = ()
+    trace: JsonObject | None = None
+    prompt_id: str = ""
+    node_id: str = ""
 
 
-_runs: OrderedDict[str, dict[int, Run]] = OrderedDict()
+_runs: OrderedDict[str, dict[int, list[Run]]] = OrderedDict()
 _lock = Lock()
+_collected: ContextVar[list[Run] | None] = ContextVar("collected", default=None)
 
 
-def remember(run_digest: str, list_index: int, run: Run) -> None:
-    """Keep a report, in place of an older one of the same computation.
+@contextmanager
+def collect_runs() -> Generator[list[Run]]:
+    """Gather what runs inside, in order, instead of remembering it.
+
+    Yields:
+        A list that grows while things run.
+    """
+    runs: list[Run] = []
+    token = _collected.set(runs)
+    try:
+        yield runs
+    finally:
+        _collected.reset(token)
+
+
+def remember(run: Run) -> None:
+    """Keep a report of the node that is executing, unless it is being collected.
+
+    A new execution takes the place of an older one of the same computation; a node that
+    samples several times in one execution keeps them all, in order.
+    """
+    collected = _collected.get()
+    if collected is not None:
+        collected.append(run)
+        return
+    context = get_executing_context()
+    progress = get_progress_state()
+    if context is None or progress.prompt_id != context.prompt_id:
+        return
+    try:
+        digest = digest_runs(live_nodes(progress.dynprompt), context.node_id)[context.node_id]
+    except (ProvenanceError, KeyError):
+        # A prompt that we cannot read costs its report, and no sampling.
+        _log.warning("could not remember what node %s ran", context.node_id, exc_info=True)
+        return
+    placed = Run(
+        run.operation, run.entry, run.demotions, run.trace, context.prompt_id, context.node_id
+    )
+    _keep(digest, context.list_index or 0, placed)
+
+
+def recall(run_digest: str, list_index: int) -> tuple[Run, ...]:
+    """Give the reports of a computation, in order; none if this process did not run it.
 
     Args:
-        run_digest: From `digest_run`.
-        list_index: Which of a list of inputs the node ran on, from 0.
-        run: The report.
-    """
-    with _lock:
-        if list_index == 0:
-            _runs.pop(run_digest, None)  # a new execution: what an older one left is stale
-        _runs.setdefault(run_digest, {})[list_index] = run
-        _runs.move_to_end(run_digest)
-        while len(_runs) > _CAPACITY:
-            _runs.popitem(last=False)
-
-
-def recall(run_digest: str, list_index: int) -> Run | None:
-    """Give the report of a computation, if this process ran it.
-
-    A node that ran only once stands for every image of a list.
+        run_digest: From `digest_runs`.
+        list_index: Which of a list of inputs the node ran on, from 0. A node that ran only
+            once stands for every image of a list.
     """
     with _lock:
         runs = _runs.get(run_digest, {})
-        return runs.get(0 if len(runs) == 1 else list_index)
+        return tuple(runs.get(0 if len(runs) == 1 else list_index, ()))
+
+
+def _keep(digest: str, list_index: int, run: Run) -> None:
+    with _lock:
+        kept = _runs.setdefault(digest, {})
+        last = next((runs[-1] for runs in kept.values()), run)
+        if (last.prompt_id, last.node_id) != (run.prompt_id, run.node_id):
+            kept.clear()  # a new execution: what an older one left is stale
+        kept.setdefault(list_index, []).append(run)
+        _runs.move_to_end(digest)
+        while len(_runs) > _CAPACITY:
+            _runs.popitem(last=False)

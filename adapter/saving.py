@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import torch
 from comfy.cli_args import args
@@ -17,21 +18,25 @@ from ..src.comfyui_provenance.containers.png import embed_text
 from ..src.comfyui_provenance.digest import digest_text, digest_value
 from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
 from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, dump_prompt
-from ..src.comfyui_provenance.graph.samplings import Sampling, read_samplings
+from ..src.comfyui_provenance.graph.samplings import Sampling, is_sampling, read_sampling
+from ..src.comfyui_provenance.graph.trace import upstream
 from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, encode_png
-from ..src.comfyui_provenance.recipe import to_sampling_entry, to_tuple
+from ..src.comfyui_provenance.recipe import FROM_WIDGETS, to_sampling_entry, to_tuple
 from ..src.comfyui_provenance.record import (
     KEYWORD,
     UNRESOLVED,
     VERSION,
     JsonObject,
+    JsonValue,
     Subject,
     failed_record,
     seal,
 )
+from ..src.comfyui_provenance.verdict import CauseKind
+from .demotions import list_demotions
 from .images import to_pixels
 from .ledger import remember_graph
-from .live_prompt import digest_run, live_nodes, prompt_upstream
+from .live_prompt import digest_runs, live_nodes, prompt_upstream
 from .loaded_files import as_loaded
 from .materials import list_materials
 from .output_files import plan_output, write_new
@@ -39,9 +44,6 @@ from .probes import capture_environment, capture_fingerprint
 from .runs import Run, recall
 
 _log = logging.getLogger(__name__)
-
-_OUTSIDE_MODE: Final = ("clip", "vae")
-"""Inputs of nodes that encode text, or encode and decode images, with models of their own."""
 
 
 @dataclass(slots=True)
@@ -205,11 +207,8 @@ def _shared_document(
         for material in materials
         if material.status == "unresolved"
     )
-    samplings = read_samplings(prompt, output.node_id)
-    runs = [recall(digest_run(nodes, sampling.node_id), _list_index()) for sampling in samplings]
-    entries = [
-        _sampling_entry(sampling, run) for sampling, run in zip(samplings, runs, strict=True)
-    ]
+    runs = _recall_runs(nodes, prompt, output.node_id)
+    samplings, entries, traces = _samplings(prompt, output.node_id, runs)
     graph = dump_prompt(prompt)
     parameters = _parameters(entries, samplings, prompt, materials)
     for entry in entries:
@@ -225,17 +224,49 @@ def _shared_document(
         "tuple": parameters,
         "recipe": str(digest_value(parameters)),
         "samplings": [*entries],
-        "trace": [
-            {"node_id": sampling.node_id, **run.trace}
-            for sampling, run in zip(samplings, runs, strict=True)
-            if run is not None and run.trace is not None
-        ],
+        "trace": [*traces],
+        "operations": [*_operations(prompt, output.node_id, runs, entries)],
         "materials": [material.to_json() for material in materials],
         "environment": capture_environment({node.class_type for node in prompt.nodes.values()}),
         "fingerprint": capture_fingerprint(),
-        "determinism": _determinism(entries, prompt),
+        "determinism": _determinism(entries, list_demotions(prompt, runs)),
         "warnings": [*dict.fromkeys(warnings)],
     }
+
+
+def _recall_runs(
+    nodes: dict[str, Any], prompt: Prompt, node_id: NodeId
+) -> dict[NodeId, tuple[Run, ...]]:
+    """Give what the nodes of a graph reported from inside, where they did."""
+    digests = digest_runs(nodes, node_id)
+    found = {name: recall(digests[name], _list_index()) for name in prompt.nodes}
+    return {name: runs for name, runs in found.items() if runs}
+
+
+def _samplings(
+    prompt: Prompt, node_id: NodeId, runs: dict[NodeId, tuple[Run, ...]]
+) -> tuple[list[Sampling], list[JsonObject], list[JsonObject]]:
+    """Tell every sampling upstream of an image, in order of execution.
+
+    Returns:
+        Side by side what the graph says of each and its entry; and the traces of those that
+        were followed.
+    """
+    samplings: list[Sampling] = []
+    entries: list[JsonObject] = []
+    traces: list[JsonObject] = []
+    for found in upstream(prompt, node_id):
+        ran = [run for run in runs.get(found, ()) if run.operation == "sample"]
+        if not ran and not is_sampling(prompt.nodes[found]):
+            continue
+        sampling = read_sampling(prompt, found)
+        for index, run in enumerate(ran or [None]):
+            samplings.append(sampling)
+            entries.append(_sampling_entry(sampling, run))
+            if run is not None and run.trace is not None:
+                place: JsonObject = {"index": index} if len(ran) > 1 else {}
+                traces.append({"node_id": found, **place, **run.trace})
+    return samplings, entries, traces
 
 
 def _sampling_entry(sampling: Sampling, run: Run | None) -> JsonObject:
@@ -243,9 +274,39 @@ def _sampling_entry(sampling: Sampling, run: Run | None) -> JsonObject:
     entry = to_sampling_entry(sampling)
     if run is None:
         return entry
+    from_graph: list[JsonValue] = [name for name in FROM_WIDGETS if name not in run.entry]
+    return {**entry, **run.entry, "from_graph": from_graph, "cached": _is_cached(run)}
+
+
+def _operations(
+    prompt: Prompt,
+    node_id: NodeId,
+    runs: dict[NodeId, tuple[Run, ...]],
+    samplings: list[JsonObject],
+) -> Iterator[JsonObject]:
+    """Tell what text encoders and VAEs did inside Deterministic Mode, in order of execution.
+
+    Their flags are told where they are not those of the last sampling, which stand in
+    `determinism.in_force`.
+    """
+    in_force = samplings[-1].get("flags") if samplings else None
+    for found in upstream(prompt, node_id):
+        for run in runs.get(found, ()):
+            if run.operation != "sample":
+                told = {k: v for k, v in run.entry.items() if (k, v) != ("flags", in_force)}
+                yield {
+                    "node_id": found,
+                    "class_type": prompt.nodes[found].class_type,
+                    "operation": run.operation,
+                    "cached": _is_cached(run),
+                    **told,
+                }
+
+
+def _is_cached(run: Run) -> bool:
+    """Tell whether an earlier prompt ran it."""
     context = get_executing_context()
-    cached = context is not None and run.prompt_id != context.prompt_id
-    return {**entry, **run.entry, "cached": cached}
+    return context is not None and run.prompt_id != context.prompt_id
 
 
 def _parameters(
@@ -257,32 +318,27 @@ def _parameters(
     return to_tuple(entries[-1], prompt, samplings[-1].model, materials)
 
 
-def _determinism(entries: list[JsonObject], prompt: Prompt) -> JsonObject:
+def _determinism(entries: list[JsonObject], demotions: list[JsonObject]) -> JsonObject:
     """Say what was asked for, what was in force, and what it did not reach."""
-    demotions: list[JsonObject] = []
-    for entry in entries:
-        if entry["source"] == "graph":
-            message = "a sampler outside Deterministic Mode, read from the graph"
-            demotions.append(_demotion(str(entry["node_id"]), str(entry["class_type"]), message))
-        demotions.extend(
-            _demotion(str(entry["node_id"]), str(entry["class_type"]), str(message))
-            for message in _list(entry, "demotions")
-        )
-    for node_id, node in prompt.nodes.items():
-        used = [name for name in _OUTSIDE_MODE if isinstance(node.inputs.get(name), Link)]
-        if used and not any(name == "model" for name in node.inputs):
-            message = f"uses its {' and '.join(used)} outside Deterministic Mode"
-            demotions.append(_demotion(node_id, node.class_type, message))
+    outside: list[JsonValue] = [
+        {
+            "node_id": entry["node_id"],
+            "class_type": entry["class_type"],
+            "kind": CauseKind.NUMERICS.value,
+            "message": "a sampler outside Deterministic Mode"
+            + (", read from the graph" if entry["source"] == "graph" else ""),
+        }
+        for entry in entries
+        if entry.get("deterministic_mode") is not True
+    ]
     return {
         "requested": any(entry.get("deterministic_mode") is True for entry in entries),
-        "batch_invariant": False,
+        "batch_invariant": bool(entries)
+        and all(entry.get("batch_invariant") is True for entry in entries),
+        "mode": entries[-1].get("mode", UNRESOLVED) if entries else UNRESOLVED,
         "in_force": entries[-1].get("flags", UNRESOLVED) if entries else UNRESOLVED,
-        "demotions": [*demotions],
+        "demotions": [*outside, *demotions],
     }
-
-
-def _demotion(node_id: str, class_type: str, message: str) -> JsonObject:
-    return {"node_id": node_id, "class_type": class_type, "message": message}
 
 
 def _list(entry: JsonObject, name: str) -> list[Any]:

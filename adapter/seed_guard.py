@@ -16,6 +16,7 @@ from ..src.comfyui_provenance.seeds import parse_seed, seed_warnings
 _SEED_INPUTS: Final = {
     "ProvenanceKSampler": "seed",
     "ProvenanceKSamplerAdvanced": "noise_seed",
+    "ProvenanceSelfTest": "seed",
     "ProvenanceSeed": "seed",
 }
 """The seed input of each node of this pack; other packs' nodes are not ours to refuse."""

@@ -7,7 +7,7 @@ from typing import Any
 from ..src.comfyui_provenance.errors import ProvenanceError
 from ..src.comfyui_provenance.record import JsonObject, Record
 from ..src.comfyui_provenance.trace import compare_traces, parse_trace
-from .live_prompt import digest_run
+from .live_prompt import digest_runs
 from .runs import recall
 
 
@@ -24,13 +24,19 @@ def locate_difference(record: Record, nodes: dict[str, Any], prefix: str) -> lis
     """
     found: list[str] = []
     for node_id, recorded in record.traces.items():
-        run = recall(digest_run(nodes, prefix + node_id), 0) if prefix + node_id in nodes else None
-        if run is not None and run.trace is not None:
-            found.append(f"sampler {node_id}: {_compare(recorded, run.trace)}")
+        now_id = prefix + node_id
+        if now_id not in nodes:
+            continue
+        runs = recall(digest_runs(nodes, now_id)[now_id], 0)
+        # Of a node that sampled more than once the record's `traces` gives the last.
+        traces = [run.trace for run in runs if run.operation == "sample"]
+        if traces and traces[-1] is not None:
+            found.append(f"sampler {node_id}: {compare_recorded_traces(recorded, traces[-1])}")
     return found
 
 
-def _compare(recorded: JsonObject, now: JsonObject) -> str:
+def compare_recorded_traces(recorded: JsonObject, now: JsonObject) -> str:
+    """Say where two samplings part, from their entries of `trace`, without a full stop."""
     try:
         difference = compare_traces(parse_trace(recorded), parse_trace(now))
     except (ProvenanceError, ValueError) as error:

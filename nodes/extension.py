@@ -7,11 +7,13 @@ from comfy_api.latest import Caching, ComfyExtension, io
 from ..adapter.host import add_prompt_handler
 from ..adapter.prompt_watcher import PromptWatcher
 from ..adapter.seed_guard import refuse_bad_seeds
+from .deterministic_mode import ProvenanceDeterministicMode
 from .read_record import ProvenanceReadRecord
 from .reproduce import ProvenanceReproduce, ProvenanceReproduceResult
 from .samplers import ProvenanceKSampler, ProvenanceKSamplerAdvanced
 from .save_image import ProvenanceSaveImage
 from .seed import ProvenanceSeed
+from .self_test import ProvenanceSelfTest
 from .verify import ProvenanceVerify
 
 
@@ -26,6 +28,7 @@ class ProvenanceExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """List the nodes, in the order of ComfyUI's menu."""
         return [
+            ProvenanceDeterministicMode,
             ProvenanceKSampler,
             ProvenanceKSamplerAdvanced,
             ProvenanceSeed,
@@ -34,4 +37,5 @@ class ProvenanceExtension(ComfyExtension):
             ProvenanceVerify,
             ProvenanceReproduce,
             ProvenanceReproduceResult,
+            ProvenanceSelfTest,
         ]

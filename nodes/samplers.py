@@ -7,10 +7,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..adapter.links import declared_types, find_mismatch
+from ..adapter.pinned_model import joined_mode
 from ..adapter.sampling import Settings, sample, sampler_names, scheduler_names
 
 _MAX_SEED = 0xFFFFFFFFFFFFFFFF
-_HIDDEN = [io.Hidden.unique_id, io.Hidden.dynprompt]
 
 
 def _seed_input(name: str) -> io.Int.Input:
@@ -50,17 +50,21 @@ def _mode_inputs() -> list[io.Input]:
             default=False,
             optional=True,
             advanced=True,
-            tooltip="Each image of a batch as if made alone. Not available in this version.",
+            tooltip="Make each image of a batch the same bits as that image alone. It samples one "
+            "image after the other, and a stochastic sampler gives each a noise of its own.",
         ),
     ]
 
 
-def _refuse_batch_invariant(batch_invariant: bool) -> None:
-    if batch_invariant:
-        raise ValueError(
-            "batch_invariant: this version cannot make images of a batch independent of each "
-            "other; switch it off, or use a batch of 1"
-        )
+def sampler_inputs() -> list[io.Input]:
+    """List the inputs of `ProvenanceKSampler`."""
+    return [
+        io.Model.Input("model"),
+        _seed_input("seed"),
+        *_settings_inputs(),
+        io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01),
+        *_mode_inputs(),
+    ]
 
 
 def _output(latent: dict[str, Any], warnings: list[str]) -> io.NodeOutput:
@@ -77,15 +81,8 @@ class ProvenanceKSampler(io.ComfyNode):
             display_name="KSampler (Provenance)",
             category="provenance",
             description="Core's KSampler in Deterministic Mode, with strict seeds.",
-            inputs=[
-                io.Model.Input("model"),
-                _seed_input("seed"),
-                *_settings_inputs(),
-                io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01),
-                *_mode_inputs(),
-            ],
+            inputs=sampler_inputs(),
             outputs=[io.Latent.Output()],
-            hidden=_HIDDEN,
         )
 
     @classmethod
@@ -109,17 +106,15 @@ class ProvenanceKSampler(io.ComfyNode):
         deterministic_mode: bool = True,
         batch_invariant: bool = False,
     ) -> io.NodeOutput:
-        _refuse_batch_invariant(batch_invariant)
-        latent, warnings = sample(
+        mode = joined_mode(model, deterministic=deterministic_mode, batch_invariant=batch_invariant)
+        latent, warnings, _ = sample(
             model,
             positive,
             negative,
             latent_image,
             Settings(seed, steps, cfg, sampler_name, scheduler, denoise),
+            mode,
             seed_input="seed",
-            deterministic_mode=deterministic_mode,
-            node_id=cls.hidden.unique_id,
-            dynprompt=cls.hidden.dynprompt,
         )
         return _output(latent, warnings)
 
@@ -147,7 +142,6 @@ class ProvenanceKSamplerAdvanced(io.ComfyNode):
                 *_mode_inputs(),
             ],
             outputs=[io.Latent.Output()],
-            hidden=_HIDDEN,
         )
 
     @classmethod
@@ -174,7 +168,7 @@ class ProvenanceKSamplerAdvanced(io.ComfyNode):
         deterministic_mode: bool = True,
         batch_invariant: bool = False,
     ) -> io.NodeOutput:
-        _refuse_batch_invariant(batch_invariant)
+        mode = joined_mode(model, deterministic=deterministic_mode, batch_invariant=batch_invariant)
         settings = Settings(
             noise_seed,
             steps,
@@ -186,15 +180,13 @@ class ProvenanceKSamplerAdvanced(io.ComfyNode):
             last_step=end_at_step,
             force_full_denoise=return_with_leftover_noise == "disable",
         )
-        latent, warnings = sample(
+        latent, warnings, _ = sample(
             model,
             positive,
             negative,
             latent_image,
             settings,
+            mode,
             seed_input="noise_seed",
-            deterministic_mode=deterministic_mode,
-            node_id=cls.hidden.unique_id,
-            dynprompt=cls.hidden.dynprompt,
         )
         return _output(latent, warnings)

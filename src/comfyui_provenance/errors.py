@@ -9,7 +9,8 @@ ProvenanceError
 ├── ContainerError       the image file cannot carry or yield a payload
 ├── GraphError           dangling link, cycle, or not a prompt at all
 ├── PolicyError          the graph may not run here
-└── SeedError            not an integer from 0 to 2^64-1
+├── SeedError            not an integer from 0 to 2^64-1
+└── DeterminismError     it cannot run as Deterministic Mode was asked to
 ```
 
 A public function raises these, `OSError`, or `TypeError` and `ValueError` for a
@@ -54,3 +55,7 @@ class PolicyError(ProvenanceError):
 
 class SeedError(ProvenanceError):
     """The value is not a seed: an integer from 0 to 2^64-1."""
+
+
+class DeterminismError(ProvenanceError):
+    """It cannot run as Deterministic Mode was asked to; the message says what to change."""

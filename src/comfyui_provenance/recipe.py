@@ -19,6 +19,19 @@ from .record import UNRESOLVED, JsonObject, Material
 WEIGHT_KINDS: Final = ("checkpoints", "diffusion_models")
 """Folder types whose files are the weights that `tuple.model_version` names."""
 
+FROM_WIDGETS: Final = (
+    "seed",
+    "sampler",
+    "scheduler",
+    "steps",
+    "cfg",
+    "denoise",
+    "width",
+    "height",
+)
+"""Fields of a `samplings` entry that come from the graph's widgets unless the sampling itself tells
+them."""
+
 
 def to_sampling_entry(sampling: Sampling) -> JsonObject:
     """Give the entry of `samplings` that the graph alone supports."""

@@ -24,6 +24,7 @@ HOST = {
     "comfy_config",
     "comfy_execution",
     "comfy_extras",
+    "comfy_kitchen",  # kernels that ComfyUI requires
     "comfyui_version",
     "execution",
     "folder_paths",

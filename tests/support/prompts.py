@@ -144,6 +144,45 @@ def lora(*, strength_model: float = 1.0, strength_clip: float = 1.0, **options: 
     return prompt
 
 
+def in_mode(prompt: Prompt, **options: object) -> Prompt:
+    """Put a Deterministic Mode node, `mode`, between the loader and all that uses it.
+
+    Args:
+        prompt: with a node `loader`; it is changed and given back.
+        **options: inputs of the node other than their defaults.
+    """
+    for built in prompt.values():
+        for name, value in built["inputs"].items():
+            if isinstance(value, list) and value[0] == "loader":
+                built["inputs"][name] = ["mode", value[1]]
+    prompt["mode"] = node(
+        "ProvenanceDeterministicMode",
+        model=["loader", 0],
+        clip=["loader", 1],
+        vae=["loader", 2],
+        **{
+            "enabled": True,
+            "batch_invariant": False,
+            "precision": "as loaded",
+            "on_fallback": "record",
+            **options,
+        },
+    )
+    return prompt
+
+
+def one_of_batch(prompt: Prompt, image: int) -> Prompt:
+    """Sample one image of the batch alone, with the noise that it has in the batch.
+
+    Args:
+        prompt: with nodes `latent` and `sampler`; it is changed and given back.
+        image: place in the batch, from 0.
+    """
+    prompt["one"] = node("LatentFromBatch", samples=["latent", 0], batch_index=image, length=1)
+    prompt["sampler"]["inputs"]["latent_image"] = ["one", 0]
+    return prompt
+
+
 def sampler(class_type: str, latent: Link, **settings: object) -> dict[str, Any]:
     """Build a sampler node on the outputs of `loader`, `positive` and `negative`."""
     built = node(

@@ -116,7 +116,7 @@ def read_samplings(prompt: Prompt, node_id: NodeId) -> list[Sampling]:
         GraphError: The prompt has a cycle.
     """
     return [
-        _read_sampling(prompt, found)
+        read_sampling(prompt, found)
         for found in upstream(prompt, node_id)
         if is_sampling(prompt.nodes[found])
     ]
@@ -139,7 +139,8 @@ def resolve(prompt: Prompt, value: Link | JsonValue) -> JsonValue:
     return None
 
 
-def _read_sampling(prompt: Prompt, node_id: NodeId) -> Sampling:
+def read_sampling(prompt: Prompt, node_id: NodeId) -> Sampling:
+    """Read the sampling of one node, whatever of it the graph tells."""
     node = prompt.nodes[node_id]
     width, height = _latent_size(prompt, node.inputs.get("latent_image"))
     return Sampling(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..canonical import JsonValue
 from ..digest import Digest, digest_value
@@ -40,10 +40,30 @@ def digest_graph(prompt: Prompt, link: Link) -> Digest:
     Raises:
         GraphError: There is no such node, or its dependencies form a cycle.
     """
+    return digest_value(_to_signature(link, digest_nodes(prompt, link.node_id)))
+
+
+def digest_nodes(
+    prompt: Prompt, node_id: NodeId, states: Mapping[NodeId, str] | None = None
+) -> dict[NodeId, str]:
+    """Digest the computation of a node and of each node upstream of it.
+
+    Args:
+        prompt: The graph.
+        node_id: The node whose upstream is digested.
+        states: What else decides what a node computes, by node; of two nodes with
+            different states neither they nor what depends on them have one digest.
+
+    Raises:
+        GraphError: There is no such node, or its dependencies form a cycle.
+    """
     digests: dict[NodeId, str] = {}
-    for node_id in upstream(prompt, link.node_id):
-        digests[node_id] = str(_digest_node(prompt.nodes[node_id], digests))
-    return digest_value(_to_signature(link, digests))
+    for found in upstream(prompt, node_id):
+        digest = str(_digest_node(prompt.nodes[found], digests))
+        if states is not None:
+            digest = str(digest_value([digest, states.get(found, "")]))
+        digests[found] = digest
+    return digests
 
 
 def _trace(prompt: Prompt, node_ids: Iterable[NodeId]) -> list[NodeId]:

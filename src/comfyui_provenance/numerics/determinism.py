@@ -158,10 +158,14 @@ def read_flags() -> dict[str, JsonValue]:
 
 
 @contextmanager
-def deterministic() -> Generator[list[str]]:
+def deterministic(*, strict: bool = False) -> Generator[list[str]]:
     """Pin torch's flags so that each operation uses one repeatable kernel.
 
     Scopes nest within a thread; another thread waits until the outermost has ended.
+
+    Args:
+        strict: Whether an operation without a deterministic version is refused by torch
+            with a `RuntimeError`; otherwise it runs and is told.
 
     Yields:
         A list that, once the scope has ended, holds the message of each operation that
@@ -173,7 +177,7 @@ def deterministic() -> Generator[list[str]]:
         for flag in _flags():
             restore.callback(flag.write, flag.found())
             if flag.pinned is not None:
-                flag.write(flag.pinned)
+                flag.write((True, not strict) if flag.name == _ALGORITHMS else flag.pinned)
         restore.enter_context(_collect_indeterminate(indeterminate))
         yield indeterminate
 
