@@ -18,6 +18,7 @@ from ..src.comfyui_provenance.numerics.determinism import read_flags
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject, JsonValue
 from ..src.comfyui_provenance.verdict import CauseKind
+from .log_warnings import heard_warnings
 from .mode import Demotion, Mode, pinned_scope, seeded_random
 from .runs import Run, remember
 
@@ -65,7 +66,7 @@ def _watched(clip: Any, name: str, method: Callable[..., Any], mode: Mode) -> Ca
         demotions: list[Demotion] = []
         token = _inside.set(True)
         try:
-            with pinned_scope(mode, demotions), seeded_random(0):
+            with heard_warnings() as heard, pinned_scope(mode, demotions), seeded_random(0):
                 flags = read_flags()
                 output = method(*args, **kw)
         finally:
@@ -75,6 +76,7 @@ def _watched(clip: Any, name: str, method: Callable[..., Any], mode: Mode) -> Ca
             "flags": flags,
             "mode": mode.to_json(),
             "output": _digest_output(output),
+            "log": [*heard],
             "dtype": str(next(clip.cond_stage_model.parameters()).dtype).removeprefix("torch."),
             "device": str(clip.patcher.load_device.type),
             "model_class": type(clip.cond_stage_model).__name__,

@@ -25,6 +25,7 @@ from ..src.comfyui_provenance.numerics.step_trace import StepTracer
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import CauseKind
+from .log_warnings import heard_warnings
 from .mode import Demotion, Mode, pinned_scope, seeded_random
 from .noise import NoisePlan, find_noise_demotions, plan_noise, with_portable_noise
 from .observation import (
@@ -139,7 +140,10 @@ class _Sampling:
         request = _Request(executor, latent, sampler, sigmas, denoise_mask, disable_pbar, seed)
         token = _observed.set(observation)
         try:
-            with pinned_scope(self._mode, observation.demotions):
+            with (
+                heard_warnings() as heard,
+                pinned_scope(self._mode, observation.demotions),
+            ):
                 plan = plan_noise(self._mode, seed, noise, latent)
                 _describe(observation, guider, request, plan)
                 if self._mode.batch_invariant and len(noise) > 1:
@@ -149,7 +153,7 @@ class _Sampling:
                     output = request.run(plan, whole, callback, latent_shapes)
         finally:
             _observed.reset(token)
-        observation.look(lambda: {"latent_out": str(digest_tensor(output))})
+        observation.look(lambda: {"latent_out": str(digest_tensor(output)), "log": [*heard]})
         demotions = tuple(observation.demotions)
         remember(Run("sample", observation.to_entry(), demotions, observation.to_trace()))
         return output

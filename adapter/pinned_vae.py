@@ -28,6 +28,7 @@ from ..src.comfyui_provenance.numerics.determinism import read_flags
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import CauseKind
+from .log_warnings import heard_warnings
 from .mode import Demotion, Mode, pinned_scope, seeded_random
 from .runs import Run, remember
 
@@ -142,7 +143,11 @@ class _Operations:
         found = _Pass(may_tile)
         token = _pass.set(found)
         try:
-            with pinned_scope(self._mode, demotions), _counting(self._vae, found):
+            with (
+                heard_warnings() as heard,
+                pinned_scope(self._mode, demotions),
+                _counting(self._vae, found),
+            ):
                 flags = read_flags()
                 if one_by_one and len(source) > 1:
                     parts = [
@@ -164,6 +169,7 @@ class _Operations:
             "images_per_forward": {str(n): count for n, count in sorted(found.images.items())},
             "input": _digest(source),
             "output": _digest(output),
+            "log": [*heard],
             **_describe(self._vae),
         }
         operation = f"vae_{name.partition('_')[0]}"

@@ -91,8 +91,11 @@ def capture_fingerprint() -> JsonObject:
 
     Returns:
         By type of device, its fingerprint. The CPU's is always there: noise and sigmas are
-        made on it.
+        made on it. Nothing where the server's owner set PROVENANCE_FINGERPRINT to 0, since a
+        fingerprint tells the class of the hardware.
     """
+    if os.environ.get("PROVENANCE_FINGERPRINT") == "0":
+        return {}
     devices = {"cpu": torch.device("cpu")}
     chosen = comfy.model_management.get_torch_device()
     devices.setdefault(chosen.type, chosen)
@@ -216,6 +219,13 @@ def _plain(text: str) -> str:
     """Give the system's own words if they can tell neither a path nor whose machine this is."""
     private = any(re.search(pattern, text, re.IGNORECASE) for pattern in _private_names())
     return text if _PLAIN.fullmatch(text) and not private else UNKNOWN
+
+
+def hide_private(text: str) -> str:
+    """Put dots for the names of machine and user."""
+    for pattern in _private_names():
+        text = re.sub(pattern, "...", text, flags=re.IGNORECASE)
+    return text
 
 
 @cache

@@ -26,7 +26,7 @@ from .mode import Demotion
 
 _log = logging.getLogger(__name__)
 
-_CAPACITY: Final = 4096
+_CAPACITY: Final = 2048
 """Nodes to remember: a few KB each."""
 
 

@@ -292,6 +292,20 @@ def test_tiles_for_lack_of_memory_are_an_error_or_are_recorded(
     assert (demotion["node_id"], demotion["kind"]) == (doing, "tiled_vae")
     (told,) = [entry for entry in record["operations"] if entry["node_id"] == doing]
     assert told["tiled"] is True
+    assert any("Ran out of memory when regular VAE" in text for text in told["log"])
+
+
+def test_a_textual_inversion_that_is_missing_is_told_without_its_path(
+    server: ComfyServer,
+) -> None:
+    prompt = in_mode(prompts.txt2img(seed=83, steps=1, positive="a fox embedding:nowhere/none"))
+
+    (record,) = run(server, prompt)
+
+    (told,) = [entry for entry in record["operations"] if entry["node_id"] == "positive"]
+    assert len(told["log"]) == 1
+    assert "embedding" in told["log"][0]
+    assert "nowhere" not in told["log"][0]
 
 
 def test_tiles_that_were_asked_for_are_no_fallback(server: ComfyServer) -> None:

@@ -16,6 +16,7 @@ from comfyui_provenance.graph.trace import digest_graph
 from comfyui_provenance.integrity import compare_integrity
 from comfyui_provenance.pixels import decode_pixels, digest_pixels
 from comfyui_provenance.record import KEYWORD, parse_record
+from comfyui_provenance.trace import compare_traces, parse_trace
 from vectors.regenerate import LAYOUTS, PROMPT, PROVENANCE, XMP, make
 
 FOLDER = Path(__file__).parent
@@ -109,3 +110,14 @@ def test_the_record_of_every_release_is_still_read_and_agrees_with_its_image(rel
     assert integrity.causes == ()
     assert record.dump().encode() == texts[KEYWORD].encode() == read(f"records/{release}.json")
     assert record.parameters["seed"] == "9223372036854775819"
+
+
+def test_a_trace_with_the_longer_sketches_is_still_read() -> None:
+    record = parse_record(read("records/v1/trace_sketch_16x26.json"))
+    (entry,) = record.traces.values()
+
+    steps = parse_trace(entry)
+
+    assert record.actual_digest().hex == record.digest.partition(":")[2]
+    assert [step.index for step in steps] == [0, 1, 2, 3, 4]
+    assert compare_traces(steps, steps) is None
