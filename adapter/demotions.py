@@ -16,15 +16,39 @@ import folder_paths
 import nodes as comfy_nodes
 
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
+from ..src.comfyui_provenance.graph.samplings import is_sampling
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import CauseKind
 from .mode import Demotion
+from .pinning import OPERATION as PIN_OPERATION
 from .runs import Run
 
-_MODELS: Final = ("clip", "vae")
-"""Inputs of nodes that encode text, or encode and decode images, with models of their own."""
+_USES: Final[Mapping[str, str]] = {
+    "CLIP": "text",
+    "VAE": "vae",
+    "MODEL": "sample",
+    "AUDIO_ENCODER": "",
+    "CLIP_VISION": "",
+    "LATENT_UPSCALE_MODEL": "",
+    "STYLE_MODEL": "",
+    "UPSCALE_MODEL": "",
+}
+"""Types of models that nodes compute with, and how the operation of a pinned use begins."""
 
-_LOADED: Final = frozenset({"MODEL", "CLIP", "VAE"})
+_PINNABLE: Final = ("CLIP", "VAE")
+"""Types whose objects are pinned wherever they are used; a model only where a guider samples."""
+
+_SAMPLED: Final = ("IMAGE", "LATENT")
+"""What a node gives that samples a model by itself."""
+
+_MADE: Final = frozenset({"AUDIO", "CONDITIONING", "IMAGE", "LATENT", "MASK", "STRING"})
+"""Types of what a use of a model gives; other outputs are models, or hold one for later."""
+
+_BY_NAME: Final[Mapping[str, str]] = {"clip": "CLIP", "vae": "VAE", "model": "MODEL"}
+"""Types of inputs that their source does not tell."""
+
+_FOLLOWED: Final = 64
+"""Nodes to go back through in search of where a model was pinned."""
 
 _UNSEEDED: Final = frozenset(
     {
@@ -62,9 +86,12 @@ def list_demotions(prompt: Prompt, runs: Mapping[NodeId, tuple[Run, ...]]) -> li
     """
     listed: list[JsonObject] = []
     for node_id, node in prompt.nodes.items():
+        own = runs.get(node_id, ())
         found = [
-            *(demotion for run in runs.get(node_id, ()) for demotion in run.demotions),
-            *_demotions_of_node(node, runs.get(node_id, ())),
+            *(demotion for run in own for demotion in run.demotions),
+            *_uses_outside(prompt, node, own, runs),
+            *_demotions_of_class(node),
+            *_embedding_demotions(node),
         ]
         listed.extend(
             {
@@ -78,22 +105,86 @@ def list_demotions(prompt: Prompt, runs: Mapping[NodeId, tuple[Run, ...]]) -> li
     return listed
 
 
-def is_pinned(run: Run) -> bool:
+def is_pinned_at(prompt: Prompt, value: Any, runs: Mapping[NodeId, tuple[Run, ...]]) -> bool:
+    """Tell whether a model comes from a Deterministic Mode node that pinned it.
+
+    It may come through nodes that take a model of its type and give one, such as a LoRA.
+    """
+    for _ in range(_FOLLOWED):
+        if not isinstance(value, Link):
+            return False
+        kind = _type_at(prompt, value)
+        for run in runs.get(value.node_id, ()):
+            if run.operation == PIN_OPERATION:
+                pinned = run.entry.get("pinned")
+                return isinstance(pinned, list) and kind in pinned
+        inputs = prompt.nodes[value.node_id].inputs
+        value = next(
+            (
+                source
+                for name, source in inputs.items()
+                if isinstance(source, Link) and _type_of(prompt, name, source) == kind
+            ),
+            None,
+        )
+    return False
+
+
+def _uses_outside(
+    prompt: Prompt,
+    node: Node,
+    own: tuple[Run, ...],
+    runs: Mapping[NodeId, tuple[Run, ...]],
+) -> Iterator[Demotion]:
+    """Name the models that a node computes with and that were not pinned."""
+    made = _MADE.intersection(_output_types(node.class_type))
+    if not made:
+        return
+    operations = {run.operation.partition("_")[0] for run in own if _is_pinned(run)}
+    used: list[str] = []
+    for name, value in node.inputs.items():
+        if not isinstance(value, Link):
+            continue
+        kind = _type_of(prompt, name, value)
+        if kind not in _USES or _USES[kind] in operations:
+            continue
+        if kind == "MODEL":
+            # A sampler that reported nothing is told elsewhere, with what the graph says of it.
+            outside = not is_sampling(node) and _SAMPLED.intersection(made)
+        else:
+            outside = kind not in _PINNABLE or not is_pinned_at(prompt, value, runs)
+        if outside:
+            used.append(name)
+    if used:
+        yield Demotion(
+            CauseKind.MEMORY, f"uses its {' and '.join(used)} outside Deterministic Mode"
+        )
+
+
+def _is_pinned(run: Run) -> bool:
     """Tell whether a run was in Deterministic Mode; a sampling may only have been watched."""
     return run.entry.get("deterministic_mode") is not False
 
 
-def _demotions_of_node(node: Node, runs: tuple[Run, ...]) -> Iterator[Demotion]:
-    operations = {run.operation.partition("_")[0] for run in runs if is_pinned(run)}
-    used = [
-        name
-        for name, operation in zip(_MODELS, ("text", "vae"), strict=True)
-        if isinstance(node.inputs.get(name), Link) and operation not in operations
-    ]
-    if used and "model" not in node.inputs and not _only_hands_on(node):
-        yield Demotion(
-            CauseKind.MEMORY, f"uses its {' and '.join(used)} outside Deterministic Mode"
-        )
+def _type_of(prompt: Prompt, name: str, link: Link) -> str:
+    """Give the type of a link, by its source, else by the name of the input."""
+    kind = _type_at(prompt, link)
+    return kind if kind in _USES else _BY_NAME.get(name, kind)
+
+
+def _type_at(prompt: Prompt, link: Link) -> str:
+    """Give the type of an output, as its class declares it."""
+    types = _output_types(prompt.nodes[link.node_id].class_type)
+    return types[link.slot] if 0 <= link.slot < len(types) else ""
+
+
+def _output_types(class_type: str) -> list[str]:
+    node_class: Any = comfy_nodes.NODE_CLASS_MAPPINGS.get(class_type)
+    return [str(kind) for kind in getattr(node_class, "RETURN_TYPES", ())]
+
+
+def _demotions_of_class(node: Node) -> Iterator[Demotion]:
+    """Say what is known of a node's class."""
     node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
     if getattr(node_class, "API_NODE", False):
         yield Demotion(CauseKind.UNSEEDED_NODE, "runs on somebody else's machine")
@@ -101,14 +192,6 @@ def _demotions_of_node(node: Node, runs: tuple[Run, ...]) -> Iterator[Demotion]:
         yield Demotion(CauseKind.UNSEEDED_NODE, "draws random numbers that no seed decides")
     if node.class_type in _BY_MEMORY:
         yield Demotion(CauseKind.MEMORY, "divides its work by free memory")
-    yield from _embedding_demotions(node)
-
-
-def _only_hands_on(node: Node) -> bool:
-    """Tell whether a node gives nothing but models, and so computes nothing with them."""
-    node_class: Any = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
-    types = set(map(str, getattr(node_class, "RETURN_TYPES", ("?",))))
-    return types <= _LOADED
 
 
 def _embedding_demotions(node: Node) -> Iterator[Demotion]:
@@ -123,7 +206,7 @@ def _embedding_demotions(node: Node) -> Iterator[Demotion]:
     for name in dict.fromkeys(match for text in texts for match in _EMBEDDING.findall(text)):
         if _candidates(name.rstrip(",")) > 1:
             yield Demotion(
-                CauseKind.UNSEEDED_NODE,
+                CauseKind.NODE_PACK,
                 f"several files are called embedding {name!r}, and which one is used changes by "
                 "process; rename all but one, or set PYTHONHASHSEED",
             )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import nodes as comfy_nodes
 
 from ..src.comfyui_provenance.graph.prompt import NodeId, Prompt, to_prompt
 from ..src.comfyui_provenance.graph.trace import digest_nodes
+from .node_classes import is_unique
 
 
 def live_nodes(dynprompt: Any) -> dict[str, Any]:
@@ -29,6 +33,15 @@ def prompt_upstream(nodes: dict[str, Any], node_id: str) -> Prompt:
     return to_prompt(nodes, needed=[NodeId(node_id)])
 
 
+def _state(node: dict[str, Any], node_id: str) -> str:
+    """Tell what else decides what a node computes: for one that is never the same, its id."""
+    changed = node.get("is_changed")
+    values = changed if isinstance(changed, list) else [changed]
+    is_new = any(isinstance(value, float) and math.isnan(value) for value in values)
+    node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))
+    return f"{changed!r} {node_id}" if is_new or is_unique(node_class) else repr(changed)
+
+
 def digest_runs(nodes: dict[str, Any], node_id: str) -> dict[str, str]:
     """Name what a node and each node upstream of it computes, whatever ids they have.
 
@@ -39,5 +52,5 @@ def digest_runs(nodes: dict[str, Any], node_id: str) -> dict[str, str]:
         GraphError: The prompt has a dangling link or a cycle.
     """
     prompt = prompt_upstream(nodes, node_id)
-    changes = {found: repr(nodes[found].get("is_changed")) for found in prompt.nodes}
+    changes = {found: _state(nodes[found], found) for found in prompt.nodes}
     return {**digest_nodes(prompt, NodeId(node_id), changes)}

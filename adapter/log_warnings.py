@@ -7,7 +7,6 @@ that failed, a textual inversion that was not found, a retry for lack of memory.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,9 +18,6 @@ _LIMIT: Final = 20
 """Messages to keep of one run."""
 
 _SHOWN_CHARS: Final = 200
-
-_PATH: Final = re.compile(r"\S*[/\\]\S*")
-"""A word with a separator of paths in it."""
 
 
 class _Ears(logging.Handler):
@@ -40,7 +36,7 @@ class _Ears(logging.Handler):
             text = " ".join(record.getMessage().split())
         except Exception:  # noqa: BLE001 - another pack's message that cannot be formatted
             return
-        text = hide_private(_PATH.sub("...", text))[:_SHOWN_CHARS]
+        text = hide_private(text)[:_SHOWN_CHARS]
         if text not in self._messages:
             self._messages.append(text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -116,14 +116,22 @@ def pinned_scope(mode: Mode, demotions: list[Demotion]) -> Generator[None]:
 
 @contextmanager
 def seeded_random(seed: int, drawn: torch.Size | None = None) -> Generator[None]:
-    """Seed torch's global generators on every device, and put their states back.
+    """Seed torch's global generators on every device in use, and put their states back.
 
     Args:
         seed: 0 to 2^64-1.
         drawn: Size of a float32 tensor of normal numbers to draw and drop first: where core
             has just drawn its noise, code that uses the global generator goes on from there.
     """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with ExitStack() as restore:
+        # A device that nothing uses must not be waked for this.
+        if torch.cuda.is_initialized():
+            devices = range(torch.cuda.device_count())
+            restore.enter_context(torch.random.fork_rng(devices=devices))
+        else:
+            restore.enter_context(torch.random.fork_rng(devices=()))
+        if torch.backends.mps.is_available():
+            restore.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
         torch.manual_seed(seed)
         if drawn is not None:
             torch.randn(drawn, dtype=torch.float32, device="cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,3 +49,14 @@ def pack_folder(pack: str) -> Path | None:
     """Give the folder of a custom node pack; none for a pack that is a single file."""
     folder = getattr(comfy_nodes, "LOADED_MODULE_DIRS", {}).get(pack)
     return Path(folder) if folder and Path(folder).name == pack else None
+
+
+@cache
+def is_unique(node_class: Any) -> bool:
+    """Tell whether ComfyUI caches what a node gives under its id, and for no other node."""
+    if getattr(node_class, "NOT_IDEMPOTENT", False):
+        return True
+    try:
+        return "UNIQUE_ID" in node_class.INPUT_TYPES().get("hidden", {}).values()
+    except Exception:  # noqa: BLE001 - no such class, or a pack's own code
+        return False

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -44,6 +44,14 @@ _UNPLACED: Final = 1 << 63
 
 _BROWNIAN: Final = ("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde")
 """Samplers of core whose noise is the increments of one Brownian motion, by part of the name."""
+
+_FUNCTION_NAMES: Final[Mapping[str, str]] = {
+    "dpm_fast_function": "dpm_fast",
+    "dpm_adaptive_function": "dpm_adaptive",
+    "sample_unipc": "uni_pc",
+    "sample_unipc_bh2": "uni_pc_bh2",
+}
+"""Samplers whose function has another name than `sample_` and theirs (0.30.0)."""
 
 _OWN_NOISE_OPTIONS: Final = ("s_churn",)
 """Options above 0 that make a sampler draw from torch's global generator."""
@@ -106,7 +114,8 @@ def with_portable_noise(
     Returns:
         The copy; the sampler itself where it takes no noise from outside.
     """
-    if not plan.image_keys or not _takes_noise(sampler):
+    # With no noise level above 0 a sampler hands on what it gets.
+    if not plan.image_keys or not _takes_noise(sampler) or not bool((sigmas > 0).any()):
         return sampler
     keys = plan.image_keys[images]
     shape = tuple(plan.initial[images].shape)
@@ -129,21 +138,32 @@ def find_noise_demotions(mode: Mode, sampler: Any, *, masked: bool) -> list[Demo
         sampler: As it came.
         masked: Whether a part of the latent is kept.
     """
-    if mode.noise != "portable" or (_takes_noise(sampler) and not masked):
+    if mode.noise != "portable":
         return []
-    options = getattr(sampler, "extra_options", {})
-    inpaint = getattr(sampler, "inpaint_options", {})
     name = function_name(sampler)
+    options = getattr(sampler, "extra_options", {})
     messages: list[str] = []
     if "noise_sampler" in options:
         messages.append(f"sampler {name} brings noise of its own, which is not portable")
-    elif not _is_cores(sampler):
-        messages.append(f"sampler {name} is not core's and takes no noise from outside")
-    elif any(float(options.get(option) or 0) > 0 for option in _OWN_NOISE_OPTIONS):
-        messages.append(f"sampler {name} draws noise on its device, seeded but not portable")
-    if masked and inpaint.get("random"):
+    elif not _takes_noise(sampler):
+        if sampler_name(sampler) is None:
+            messages.append(f"sampler {name} takes no noise from outside, and may draw its own")
+        elif any(float(options.get(option) or 0) > 0 for option in _OWN_NOISE_OPTIONS):
+            messages.append(f"sampler {name} draws noise on its device, seeded but not portable")
+    if masked and (getattr(sampler, "inpaint_options", None) or {}).get("random"):
         messages.append("the noise under the mask is core's, seeded but not portable")
     return [Demotion(CauseKind.NOISE_SOURCE, message) for message in messages]
+
+
+def sampler_name(sampler: Any) -> str | None:
+    """Give core's name of a sampler, as its widgets show it; `None` for another one."""
+    function = function_name(sampler)
+    name = _FUNCTION_NAMES.get(function, function.removeprefix("sample_"))
+    inpaint = getattr(sampler, "inpaint_options", None) or {}
+    if name == "euler" and inpaint.get("random"):
+        name = "ddim"
+    known = _is_cores(sampler) and name in comfy.samplers.KSampler.SAMPLERS
+    return name if known else None
 
 
 def function_name(sampler: Any) -> str:

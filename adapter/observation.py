@@ -8,39 +8,42 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import comfy.ldm.modules.attention
-import comfy.samplers
 import torch
 
 from ..src.comfyui_provenance.numerics.determinism import read_flags
 from ..src.comfyui_provenance.numerics.step_trace import StepTracer
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
-from ..src.comfyui_provenance.record import JsonObject, JsonValue
+from ..src.comfyui_provenance.record import UNRESOLVED, JsonObject, JsonValue
 from .mode import Demotion, Mode
-from .noise import function_name
+from .noise import function_name, sampler_name
+from .probes import hide_private
 
 _log = logging.getLogger(__name__)
-
-_FUNCTION_NAMES: Final[Mapping[str, str]] = {
-    "dpm_fast_function": "dpm_fast",
-    "dpm_adaptive_function": "dpm_adaptive",
-    "sample_unipc": "uni_pc",
-    "sample_unipc_bh2": "uni_pc_bh2",
-}
-"""Samplers whose function has another name than `sample_` and theirs (0.30.0)."""
 
 _OWN_STEPS: Final = ("dpm_fast", "dpm_adaptive", "ar_video")
 """Samplers whose steps are not those of their sigmas, by part of the function's name."""
 
+_EXACT_INTEGER: Final = 2**53
+
+_SHOWN_CHARS: Final = 200
+"""Of one text among the settings."""
+
 _PATCH_SETS: Final = 16
 """Digests of patches to remember."""
 
+_DIGESTED_BYTES: Final = 1 << 30
+"""Of weight patches: about ten seconds, once."""
+
 _patch_digests: OrderedDict[object, str] = OrderedDict()
+_tensor_digests: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
 
 
 @dataclass(slots=True)
@@ -49,10 +52,11 @@ class Observation:
 
     Attributes:
         mode: Deterministic Mode, as asked for.
-        tracer: Follows the latents.
+        tracer: Follows the latents; `None` for more images than a trace holds.
         fields: Of the entry.
         conditionings: How many forwards ran so many conditionings together.
         images: How many forwards ran so many images together.
+        attentions: How many times the pinned attention was asked for.
         demotions: What was not pinned.
         step_seed: The seed for the noise of the image that is being sampled; `None` for the
             sampling's.
@@ -60,10 +64,11 @@ class Observation:
     """
 
     mode: Mode
-    tracer: StepTracer
+    tracer: StepTracer | None
     fields: JsonObject = field(default_factory=dict)
     conditionings: Counter[int] = field(default_factory=Counter)
     images: Counter[int] = field(default_factory=Counter)
+    attentions: int = 0
     demotions: list[Demotion] = field(default_factory=list)
     step_seed: int | None = None
     is_followed: bool = True
@@ -82,7 +87,7 @@ class Observation:
 
     def follow(self, step: int, sigma: float | None, images: torch.Tensor) -> None:
         """Measure a state of the next images of the batch."""
-        if not self.is_followed:
+        if not self.is_followed or self.tracer is None:
             return
         try:
             self.tracer.add(step, sigma, images)
@@ -94,7 +99,7 @@ class Observation:
     def to_trace(self) -> JsonObject | None:
         """Give the trace; `None` where some image was not followed to the end."""
         try:
-            return self.tracer.to_json() if self.is_followed else None
+            return self.tracer.to_json() if self.is_followed and self.tracer else None
         except ValueError:
             _log.info("the images of this batch made different numbers of steps: no trace")
             return None
@@ -114,10 +119,12 @@ class Observation:
         }
 
 
-def describe_request(guider: Any, sampler: Any, sigmas: torch.Tensor, seed: int) -> JsonObject:
+def describe_request(
+    guider: Any, sampler: Any, sigmas: torch.Tensor, seed: int | None
+) -> JsonObject:
     """Tell what a sampling was asked to do."""
     entry: JsonObject = {
-        "seed": str(seed),
+        "seed": UNRESOLVED if seed is None else str(seed),
         "sigmas": str(digest_tensor(sigmas)),
         "sigma_count": int(sigmas.shape[-1]),
         "sampler_function": function_name(sampler),
@@ -128,7 +135,7 @@ def describe_request(guider: Any, sampler: Any, sigmas: torch.Tensor, seed: int)
         "guider": type(guider).__name__,
         "flags": read_flags(),
     }
-    name = _sampler_name(sampler)
+    name = sampler_name(sampler)
     if name is not None:
         entry["sampler"] = name
     cfg = getattr(guider, "cfg", None)
@@ -184,10 +191,29 @@ def _describe_conditioning(entry: Mapping[str, Any]) -> JsonObject:
             described[key] = str(digest_tensor(value))
         elif key == "control":
             described[key] = [*_describe_controls(value)]
+        elif key == "hooks":
+            described[key] = [_describe_hook(hook) for hook in value.hooks]
         elif isinstance(value, bool | int | float | str) and key != "uuid":
-            described[key] = value
+            described[key] = _to_plain(value)
         elif isinstance(value, list | tuple) and all(isinstance(x, torch.Tensor) for x in value):
             described[key] = [str(digest_tensor(tensor)) for tensor in value]
+    return described
+
+
+def _describe_hook(hook: Any) -> JsonObject:
+    """Tell what changes a model for one conditioning: a scheduled LoRA, as a rule."""
+    described: JsonObject = {"type": str(getattr(hook.hook_type, "value", hook.hook_type))}
+    for name in ("strength_model", "strength_clip"):
+        described[name] = _to_plain(getattr(hook, f"_{name}", getattr(hook, name, None)))
+    weights = getattr(hook, "weights", None)
+    if isinstance(weights, dict):
+        state = hashlib.sha256()
+        _feed(state, [[str(key), weights[key]] for key in sorted(weights, key=str)])
+        described["digest"] = f"sha256:{state.hexdigest()}"
+    keyframes = getattr(hook.hook_keyframe, "keyframes", [])
+    described["keyframes"] = [
+        [_to_plain(keyframe.start_percent), _to_plain(keyframe.strength)] for keyframe in keyframes
+    ]
     return described
 
 
@@ -202,45 +228,64 @@ def _describe_controls(control: Any) -> list[JsonObject]:
     return found
 
 
-def _sampler_name(sampler: Any) -> str | None:
-    """Give core's name of a sampler, as its widgets show it."""
-    function = function_name(sampler)
-    name = _FUNCTION_NAMES.get(function, function.removeprefix("sample_"))
-    inpaint = getattr(sampler, "inpaint_options", None) or {}
-    if name == "euler" and inpaint.get("random"):
-        name = "ddim"
-    return name if name in comfy.samplers.KSampler.SAMPLERS else None
+def host_attention_name() -> str:
+    """Name the attention function that core chose when it started."""
+    chosen = comfy.ldm.modules.attention.optimized_attention
+    return str(getattr(chosen, "__name__", type(chosen).__name__)).removeprefix("attention_")
+
+
+def host_attention_is_whole() -> bool:
+    """Tell whether that function never divides its work by free memory, nor gives up on it."""
+    return host_attention_name() in ("pytorch", "basic")
 
 
 def _attention_name(guider: Any) -> str:
     options = guider.model_options.get("transformer_options", {})
     chosen = options.get("optimized_attention_override")
     if chosen is None:
-        chosen = comfy.ldm.modules.attention.optimized_attention
-    return str(getattr(chosen, "__name__", type(chosen).__name__)).removeprefix("attention_")
+        return host_attention_name()
+    return str(getattr(chosen, "__name__", type(chosen).__name__))
 
 
 def _digest_patches(patcher: Any) -> str:
     """Digest the tensors, strengths and order of a model's weight patches.
 
     ComfyUI gives a patcher a new `patches_uuid` whenever they change.
+
+    Returns:
+        `unresolved` where there is more to digest than a user should wait for: a merge holds
+        a whole model as patches.
     """
     known = _patch_digests.get(patcher.patches_uuid)
     if known is None:
-        state = hashlib.sha256()
-        for key in sorted(patcher.patches):
-            state.update(f"{key}\n".encode())
-            _feed(state, patcher.patches[key])
-        known = f"sha256:{state.hexdigest()}"
+        patches = [[key, patcher.patches[key]] for key in sorted(patcher.patches)]
+        known = UNRESOLVED
+        if sum(tensor.nbytes for tensor in _tensors_in(patches)) <= _DIGESTED_BYTES:
+            state = hashlib.sha256()
+            _feed(state, patches)
+            known = f"sha256:{state.hexdigest()}"
         _patch_digests[patcher.patches_uuid] = known
         while len(_patch_digests) > _PATCH_SETS:
             _patch_digests.popitem(last=False)
     return known
 
 
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of weight patches, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors_in(item)
+    else:
+        weights = getattr(value, "weights", None)
+        if weights is not None:
+            yield from _tensors_in(weights)
+
+
 def _feed(state: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
-        state.update(f"{value.dtype} {digest_tensor(value)}\n".encode())
+        state.update(f"{value.dtype} {_digest_kept(value)}\n".encode())
     elif isinstance(value, list | tuple):
         state.update(f"{len(value)}\n".encode())
         for item in value:
@@ -253,9 +298,28 @@ def _feed(state: Any, value: Any) -> None:
         _feed(state, getattr(value, "weights", None))
 
 
+def _digest_kept(tensor: torch.Tensor) -> str:
+    """Digest a tensor that stays the same, once: a LoRA's, whatever its strength."""
+    known = _tensor_digests.get(id(tensor))
+    if known is not None and known[0]() is tensor:
+        return known[1]
+    digest = str(digest_tensor(tensor))
+    place = id(tensor)
+    kept = weakref.ref(tensor, lambda _: _tensor_digests.pop(place, None))
+    _tensor_digests[place] = kept, digest
+    return digest
+
+
 def _to_plain(value: Any) -> JsonValue:
-    if isinstance(value, bool | int | float | str) or value is None:
+    """Give a setting as a record can hold it: any pack may have put it there."""
+    if isinstance(value, bool) or value is None:
         return value
+    if isinstance(value, int):
+        return value if abs(value) < _EXACT_INTEGER else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return hide_private(value)[:_SHOWN_CHARS].encode("ascii", "backslashreplace").decode()
     return type(value).__name__
 
 

@@ -1,16 +1,19 @@
 """Deterministic Mode on a text encoder: what it encodes is pinned and watched.
 
 ComfyUI fires no wrappers for a CLIP, and its nodes that patch one, a LoRA or a skipped
-layer, go on with a plain clone. So the copy here also pins its clones.
+layer, go on with a clone. So the clone here is of a class of its own, whose clones are
+pinned, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final
+from functools import cache
+from typing import Any
 
 import comfy.model_management
+import comfy.sd
 import torch
 
 from ..src.comfyui_provenance.errors import DeterminismError
@@ -18,88 +21,120 @@ from ..src.comfyui_provenance.numerics.determinism import read_flags
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject, JsonValue
 from ..src.comfyui_provenance.verdict import CauseKind
+from .loading import fits_whole
 from .log_warnings import heard_warnings
 from .mode import Demotion, Mode, pinned_scope, seeded_random
 from .runs import Run, remember
 
-_MODE: Final = "_provenance_mode"
-"""The attribute that holds the mode of a pinned copy."""
-
-_WATCHED: Final = ("encode_from_tokens", "encode_from_tokens_scheduled", "generate")
-"""Methods that compute (0.30.0: comfy/sd.py)."""
-
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
+
+
+def can_pin_clip(clip: Any) -> bool:
+    """Tell whether an object is core's CLIP."""
+    return isinstance(clip, comfy.sd.CLIP) and getattr(clip, "patcher", None) is not None
 
 
 def pin_clip(clip: Any, mode: Mode) -> Any:
     """Clone a text encoder so that what it encodes is pinned as the mode asks.
 
     Args:
-        clip: ComfyUI's CLIP; not changed. A pinned one is pinned anew.
-        mode: What to pin; one that is not deterministic pins nothing.
+        clip: Core's CLIP, as `can_pin_clip` tells; not changed. A pinned one is pinned anew.
+        mode: What to pin.
     """
-    clone = type(clip).clone
-    return _pinned(clone(clip), clone, mode) if mode.deterministic else clone(clip)
+    pinned = clip.clone()
+    if not isinstance(pinned, _PinnedClip):
+        pinned.__class__ = _pinned_class(type(pinned))
+    pinned.provenance_mode = mode
+    return pinned
 
 
-def _pinned(clip: Any, clone: Callable[..., Any], mode: Mode) -> Any:
-    """Pin a clone that nothing else uses."""
+class _PinnedClip:
+    """What a pinned CLIP does in place of the methods of core's class (0.30.0: comfy/sd.py).
 
-    def pinned_clone(*args: Any, **kw: Any) -> Any:
-        return _pinned(clone(clip, *args, **kw), clone, mode)
+    Attributes:
+        provenance_mode: What to pin.
+    """
 
-    setattr(clip, _MODE, mode)
-    clip.clone = pinned_clone
-    clip.load_model = lambda tokens=None: _load_whole(clip, tokens or {})
-    for name in _WATCHED:
-        if hasattr(clip, name):
-            setattr(clip, name, _watched(clip, name, getattr(clip, name), mode))
-    return clip
+    provenance_mode: Mode
+
+    def clone(self: Any, *args: Any, **kw: Any) -> Any:
+        """Clone it, pinned: core's own clone is a plain CLIP."""
+        cloned = super().clone(*args, **kw)
+        cloned.__class__ = type(self)
+        cloned.provenance_mode = self.provenance_mode
+        return cloned
+
+    def tokenize(self: Any, *args: Any, **kw: Any) -> Any:
+        """Cut a text into tokens; what it warns of is told with the encoding that follows."""
+        with heard_warnings() as heard:
+            tokens = super().tokenize(*args, **kw)
+        self.provenance_heard = [*getattr(self, "provenance_heard", ()), *heard]
+        return tokens
+
+    def load_model(self: Any, tokens: Any = None) -> Any:
+        """Load it as core does, and whole where a LoRA patches it and it fits."""
+        patcher, model = self.patcher, self.cond_stage_model
+        working_bytes = 0
+        if hasattr(model, "memory_estimation_function"):
+            working_bytes = model.memory_estimation_function(
+                tokens or {}, device=patcher.load_device
+            )
+        whole = bool(patcher.patches) and not patcher.is_dynamic()
+        comfy.model_management.load_models_gpu(
+            [patcher],
+            memory_required=working_bytes,
+            force_full_load=whole and fits_whole(patcher, working_bytes),
+        )
+        return patcher
+
+    def encode_from_tokens(self: Any, *args: Any, **kw: Any) -> Any:
+        """Encode one text."""
+        method = super().encode_from_tokens
+        return _watched(self, "text_encode", lambda: method(*args, **kw))
+
+    def encode_from_tokens_scheduled(self: Any, *args: Any, **kw: Any) -> Any:
+        """Encode one text for each part of a schedule."""
+        method = super().encode_from_tokens_scheduled
+        return _watched(self, "text_encode", lambda: method(*args, **kw))
+
+    def generate(self: Any, *args: Any, **kw: Any) -> Any:
+        """Write a text."""
+        method = super().generate
+        return _watched(self, "text_generate", lambda: method(*args, **kw))
 
 
-def _watched(clip: Any, name: str, method: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+@cache
+def _pinned_class(clip_class: type[Any]) -> type[Any]:
+    """Derive the pinned class of a class of CLIP: ours comes first, core's behind it."""
+    return type(f"Pinned{clip_class.__name__}", (_PinnedClip, clip_class), {})
+
+
+def _watched(clip: Any, operation: str, method: Callable[[], Any]) -> Any:
     """Run a method pinned, and remember what it did; inside another one it is a part of that."""
-
-    def run(*args: Any, **kw: Any) -> Any:
-        if _inside.get():
-            return method(*args, **kw)
-        demotions: list[Demotion] = []
-        token = _inside.set(True)
-        try:
-            with heard_warnings() as heard, pinned_scope(mode, demotions), seeded_random(0):
-                flags = read_flags()
-                output = method(*args, **kw)
-        finally:
-            _inside.reset(token)
-        _check_load(clip, mode, demotions)
-        entry: JsonObject = {
-            "flags": flags,
-            "mode": mode.to_json(),
-            "output": _digest_output(output),
-            "log": [*heard],
-            "dtype": str(next(clip.cond_stage_model.parameters()).dtype).removeprefix("torch."),
-            "device": str(clip.patcher.load_device.type),
-            "model_class": type(clip.cond_stage_model).__name__,
-        }
-        operation = "text_generate" if name == "generate" else "text_encode"
-        remember(Run(operation, entry, tuple(demotions)))
-        return output
-
-    return run
-
-
-def _load_whole(clip: Any, tokens: Any) -> Any:
-    """Load a text encoder as its `load_model` does, whole where a LoRA patches it."""
-    model = clip.cond_stage_model
-    memory_bytes = 0
-    if hasattr(model, "memory_estimation_function"):
-        memory_bytes = model.memory_estimation_function(tokens, device=clip.patcher.load_device)
-    comfy.model_management.load_models_gpu(
-        [clip.patcher],
-        memory_required=memory_bytes,
-        force_full_load=bool(clip.patcher.patches) and not clip.patcher.is_dynamic(),
-    )
-    return clip.patcher
+    if _inside.get():
+        return method()
+    mode: Mode = clip.provenance_mode
+    demotions: list[Demotion] = []
+    token = _inside.set(True)
+    try:
+        with heard_warnings() as heard, pinned_scope(mode, demotions), seeded_random(0):
+            flags = read_flags()
+            output = method()
+    finally:
+        _inside.reset(token)
+    _check_load(clip, mode, demotions)
+    weights = next(clip.cond_stage_model.parameters(), None)
+    entry: JsonObject = {
+        "flags": flags,
+        "mode": mode.to_json(),
+        "output": _digest_output(output),
+        "log": [*dict.fromkeys([*clip.__dict__.pop("provenance_heard", ()), *heard])],
+        "dtype": str(getattr(weights, "dtype", "unknown")).removeprefix("torch."),
+        "device": str(clip.patcher.load_device.type),
+        "model_class": type(clip.cond_stage_model).__name__,
+    }
+    remember(Run(operation, entry, tuple(demotions)))
+    return output
 
 
 def _check_load(clip: Any, mode: Mode, demotions: list[Demotion]) -> None:

@@ -8,15 +8,17 @@ sampler, one around each batch of conditionings and one around each forward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from uuid import uuid4
 
 import comfy.ldm.modules.attention
-import comfy.model_management
+import comfy.model_patcher
 import comfy.patcher_extension
+import comfy.quant_ops
 import comfy.sampler_helpers
 import torch
 
@@ -24,7 +26,9 @@ from ..src.comfyui_provenance.errors import DeterminismError
 from ..src.comfyui_provenance.numerics.step_trace import StepTracer
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject
+from ..src.comfyui_provenance.trace import IMAGE_COUNT
 from ..src.comfyui_provenance.verdict import CauseKind
+from .loading import MUCH_MEMORY, NO_MEMORY, fits_whole, told_free_memory
 from .log_warnings import heard_warnings
 from .mode import Demotion, Mode, pinned_scope, seeded_random
 from .noise import NoisePlan, find_noise_demotions, plan_noise, with_portable_noise
@@ -33,6 +37,8 @@ from .observation import (
     describe_conditionings,
     describe_model,
     describe_request,
+    host_attention_is_whole,
+    host_attention_name,
     steps_follow_sigmas,
 )
 from .runs import Run, remember
@@ -40,9 +46,6 @@ from .slicing import Slicer, refuse_inseparable
 
 _KEY: Final = "provenance"
 """The key of this pack's wrappers and of its mode on a model."""
-
-_MUCH_MEMORY: Final = 1 << 62
-"""Bytes: more than any forward needs."""
 
 _observed: ContextVar[Observation | None] = ContextVar("observed", default=None)
 """The sampling that is running."""
@@ -74,9 +77,13 @@ def pin_model(model: Any, mode: Mode) -> Any:
         # one image as one sampling.
         others = dict(pinned.wrappers[kind])
         pinned.wrappers[kind] = {_KEY: others.pop(_KEY), **others}
+    before = mode_of(model)
     pinned.set_attachments(_KEY, mode)
     if mode.precision == "fp32" and pinned.object_patches.get("manual_cast_dtype") != torch.float32:
         pinned.set_model_compute_dtype(torch.float32)
+    elif mode.precision != "fp32" and before is not None and before.precision == "fp32":
+        pinned.object_patches.pop("manual_cast_dtype", None)
+        pinned.patches_uuid = uuid4()  # load anew, as `set_model_compute_dtype` does
     if mode.deterministic:
         options = pinned.model_options.setdefault("transformer_options", {})
         options.setdefault("optimized_attention_override", pytorch)
@@ -108,6 +115,9 @@ def pytorch(func: Callable[..., Any], *args: Any, **kw: Any) -> Any:
     back to another one without a word. Records name this override by its name.
     """
     del func
+    observation = _observed.get()
+    if observation is not None:
+        observation.attentions += 1
     return comfy.ldm.modules.attention.attention_pytorch(*args, **kw)
 
 
@@ -134,9 +144,9 @@ class _Sampling:
         latent_shapes: Any = None,
     ) -> torch.Tensor:
         """Sample an image or a batch, and remember what it was."""
-        seed = 0 if seed is None else seed
         guider = executor.class_obj
-        observation = Observation(self._mode, StepTracer(len(noise)))
+        tracer = StepTracer(len(noise)) if len(noise) <= IMAGE_COUNT else None
+        observation = Observation(self._mode, tracer)
         request = _Request(executor, latent, sampler, sigmas, denoise_mask, disable_pbar, seed)
         token = _observed.set(observation)
         try:
@@ -144,7 +154,7 @@ class _Sampling:
                 heard_warnings() as heard,
                 pinned_scope(self._mode, observation.demotions),
             ):
-                plan = plan_noise(self._mode, seed, noise, latent)
+                plan = plan_noise(self._mode, seed or 0, noise, latent)
                 _describe(observation, guider, request, plan)
                 if self._mode.batch_invariant and len(noise) > 1:
                     output = _sample_each(request, plan, callback, latent_shapes)
@@ -154,6 +164,7 @@ class _Sampling:
         finally:
             _observed.reset(token)
         observation.look(lambda: {"latent_out": str(digest_tensor(output)), "log": [*heard]})
+        _check_attention(observation)
         demotions = tuple(observation.demotions)
         remember(Run("sample", observation.to_entry(), demotions, observation.to_trace()))
         return output
@@ -170,7 +181,7 @@ class _Request:
         sigmas: The noise levels.
         denoise_mask: Shape (batch, ...), or none.
         disable_pbar: As core takes it.
-        seed: 0 to 2^64-1.
+        seed: 0 to 2^64-1; `None` where the caller has none.
     """
 
     executor: Any
@@ -179,7 +190,7 @@ class _Request:
     sigmas: torch.Tensor
     denoise_mask: torch.Tensor | None
     disable_pbar: bool
-    seed: int
+    seed: int | None
 
     @property
     def guider(self) -> Any:
@@ -191,17 +202,19 @@ class _Request:
         observation = _current()
         observation.step_seed = plan.step_seeds[images.start] if plan.step_seeds else None
         mask = self.denoise_mask
+        # Guiders of older packs do not take the shapes.
+        more = {} if shapes is None else {"latent_shapes": shapes}
         with self._seeded(observation, plan):
             return self.executor(
                 plan.initial[images],
                 self.latent[images],
-                with_portable_noise(self.sampler, self.seed, plan, images, self.sigmas),
+                with_portable_noise(self.sampler, self.seed or 0, plan, images, self.sigmas),
                 self.sigmas.clone(),
                 mask[images] if mask is not None else None,
                 callback,
                 self.disable_pbar,
                 self.seed,
-                latent_shapes=shapes,
+                **more,
             )
 
     def _seeded(self, observation: Observation, plan: NoisePlan) -> AbstractContextManager[None]:
@@ -212,7 +225,7 @@ class _Request:
             return seeded_random(observation.step_seed)
         # Core has just drawn its noise from that generator, where it added any.
         is_drawn = torch.count_nonzero(plan.initial) > 0
-        return seeded_random(self.seed, plan.initial.shape if is_drawn else None)
+        return seeded_random(self.seed or 0, plan.initial.shape if is_drawn else None)
 
 
 def _sample_each(
@@ -225,7 +238,7 @@ def _sample_each(
     """
     count = len(plan.initial)
     guider = request.guider
-    refuse_inseparable(guider, _outer_wrappers(request.executor))
+    refuse_inseparable(guider, request.sampler, _outer_wrappers(request.executor), latent_shapes)
     slicer = Slicer(guider.conds, count, plan.initial.ndim - 2)
     shapes = latent_shapes and [torch.Size((1, *shape[1:])) for shape in latent_shapes]
     progress = _BatchProgress(callback, count)
@@ -265,6 +278,19 @@ class _BatchProgress:
         return report
 
 
+def _check_attention(observation: Observation) -> None:
+    """Say so where a model did not ask for the attention that was pinned.
+
+    Some of core's do not hand the override to their attention (0.30.0: SD3, PixArt and others).
+    """
+    asked = observation.fields.get("attention") == pytorch.__name__
+    if asked and not observation.attentions and observation.conditionings:
+        observation.fields["attention"] = host_attention_name()
+        if not host_attention_is_whole():
+            message = f"this model attends with {host_attention_name()}, which free memory divides"
+            observation.demote(Demotion(CauseKind.ATTENTION, message))
+
+
 def _outer_wrappers(executor: Any) -> list[str]:
     """Name what stands around our wrapper, by key where it has one."""
     kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
@@ -295,18 +321,19 @@ def _describe(observation: Observation, guider: Any, request: _Request, plan: No
     for demotion in (
         *plan.demotions,
         *find_noise_demotions(observation.mode, request.sampler, masked=masked),
-        *(_find_demotions(guider) if observation.mode.deterministic else ()),
+        *(_find_demotions(guider, observation.mode) if observation.mode.deterministic else ()),
     ):
         observation.demote(demotion)
 
 
-def _find_demotions(guider: Any) -> list[Demotion]:
+def _find_demotions(guider: Any, mode: Mode) -> list[Demotion]:
     """List what is known of this model and cannot be pinned here."""
+    patcher = guider.model_patcher
     options = guider.model_options
     transformer = options.get("transformer_options", {})
     kinds = comfy.patcher_extension.WrappersMP
     found: list[tuple[CauseKind, str]] = []
-    if "multigpu_clones" in options:
+    if patcher.get_additional_models_with_key("multigpu"):
         found.append((CauseKind.BATCH, "several GPUs share the conditionings by free memory"))
     compiled = "torch.compile" in transformer.get("wrappers", {}).get(kinds.APPLY_MODEL, {})
     if compiled or "torch_compile_kwargs" in options:
@@ -315,7 +342,50 @@ def _find_demotions(guider: Any) -> list[Demotion]:
         found.append((CauseKind.BATCH, "another node decides which conditionings run together"))
     if transformer.get("optimized_attention_override") is not pytorch:
         found.append((CauseKind.ATTENTION, "another node chose the attention kernel"))
+    if any(mode_of(other) is None for other in _other_models(guider)):
+        found.append((CauseKind.MEMORY, "a second model of the guider is not pinned"))
+    if mode.precision == "fp32" and _is_quantised(patcher.model):
+        found.append((CauseKind.PRECISION, "quantised layers compute in their own type"))
+    found += _find_control_demotions(guider, mode)
     return [Demotion(kind, message) for kind, message in found]
+
+
+def _find_control_demotions(guider: Any, mode: Mode) -> list[tuple[CauseKind, str]]:
+    """Say what of the ControlNets is not pinned: core hands them no override of attention."""
+    controls = [
+        entry["control"]
+        for entries in guider.conds.values()
+        for entry in entries
+        if "control" in entry
+    ]
+    if not controls:
+        return []
+    found: list[tuple[CauseKind, str]] = []
+    if not host_attention_is_whole():
+        message = f"ControlNets attend with {host_attention_name()}, which free memory divides"
+        found.append((CauseKind.ATTENTION, message))
+    types = {
+        getattr(control, "manual_cast_dtype", None)
+        or getattr(getattr(control, "control_model", None), "dtype", None)
+        for control in controls
+    }
+    if mode.precision == "fp32" and types - {torch.float32, None}:
+        found.append((CauseKind.PRECISION, "ControlNets compute in their own type"))
+    return found
+
+
+def _other_models(guider: Any) -> list[Any]:
+    """List further models that a guider holds."""
+    return [
+        value
+        for value in vars(guider).values()
+        if isinstance(value, comfy.model_patcher.ModelPatcher) and value is not guider.model_patcher
+    ]
+
+
+def _is_quantised(model: Any) -> bool:
+    quantised = getattr(comfy.quant_ops, "QuantizedTensor", ())
+    return any(isinstance(weight.data, quantised) for weight in model.parameters())
 
 
 def _around_loading(
@@ -335,7 +405,9 @@ def _around_loading(
     observation = _observed.get()
     pinned = observation is not None and observation.mode.deterministic
     wanted = pinned and bool(model.patches) and not model.is_dynamic()
-    full = force_full_load or (wanted and _fits(model, noise_shape, conds))
+    full = force_full_load or (
+        wanted and fits_whole(model, _working_bytes(model, noise_shape, conds))
+    )
     result = executor(
         model,
         noise_shape,
@@ -351,16 +423,12 @@ def _around_loading(
     return result
 
 
-def _fits(model: Any, noise_shape: Any, conds: Any) -> bool:
-    """Estimate whether a whole model and one forward fit the device, others unloaded."""
-    management: Any = comfy.model_management
-    device = model.load_device
-    if management.is_device_cpu(device):
-        return True
-    _, least = comfy.sampler_helpers.estimate_memory(model, noise_shape, conds)
-    others = [other for other in management.loaded_models() if other.load_device == device]
-    free = management.get_free_memory(device) + sum(other.loaded_size() for other in others)
-    return bool(model.model_size() + least + management.extra_reserved_memory() <= free)
+def _working_bytes(model: Any, noise_shape: Any, conds: Any) -> float:
+    """Estimate what a sampling needs besides the model: a forward, and the models beside it."""
+    helpers: Any = comfy.sampler_helpers
+    _, forward_bytes = helpers.estimate_memory(model, noise_shape, conds)
+    others, others_bytes = helpers.get_additional_models(conds, model.model_dtype())
+    return float(forward_bytes + others_bytes + sum(other.model_size() for other in others))
 
 
 def _describe_load(model: Any) -> JsonObject:
@@ -441,23 +509,9 @@ def _around_conditionings(executor: Any, model: Any, *args: Any, **kw: Any) -> A
     observation = _observed.get()
     if observation is None or not observation.mode.deterministic:
         return executor(model, *args, **kw)
-    free_bytes = 0 if observation.mode.cond_batch == "separate" else _MUCH_MEMORY
+    free_bytes = NO_MEMORY if observation.mode.cond_batch == "separate" else MUCH_MEMORY
     with told_free_memory(model.current_patcher, free_bytes):
         return executor(model, *args, **kw)
-
-
-@contextmanager
-def told_free_memory(patcher: Any, free_bytes: int) -> Generator[None]:
-    """Let a patcher say how much memory is free, and take that back."""
-    before = patcher.__dict__.get("get_free_memory")
-    patcher.get_free_memory = lambda device: free_bytes
-    try:
-        yield
-    finally:
-        if before is None:
-            del patcher.get_free_memory
-        else:
-            patcher.get_free_memory = before
 
 
 def _around_forward(

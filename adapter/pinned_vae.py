@@ -1,9 +1,9 @@
 """Deterministic Mode on a VAE: what it decodes and encodes is pinned and watched.
 
 ComfyUI gives a VAE no wrappers; its own way to change one is a shallow copy with a cloned
-patcher (0.30.0: comfy_extras/nodes_multigpu.py). The copy here decodes one image at a time
-instead of as many as fit free memory, attends with one kernel, and never goes over to tiles
-without a word.
+patcher (0.30.0: comfy_extras/nodes_multigpu.py). The copy here is of a class of its own, so
+that copies of it are pinned, too. It decodes one image at a time instead of as many as fit
+free memory, attends with one kernel, and never goes over to tiles without a word.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 from uuid import uuid4
 
 import comfy.ldm.modules.diffusionmodules.model
 import comfy.ldm.modules.temporal_ae
 import comfy.ops
+import comfy.sd
 import torch
 
 from ..src.comfyui_provenance.errors import DeterminismError
@@ -28,12 +30,11 @@ from ..src.comfyui_provenance.numerics.determinism import read_flags
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import CauseKind
+from .loading import MUCH_MEMORY, NO_MEMORY, told_free_memory
 from .log_warnings import heard_warnings
 from .mode import Demotion, Mode, pinned_scope, seeded_random
+from .observation import host_attention_is_whole, host_attention_name
 from .runs import Run, remember
-
-_ORIGINAL: Final = "_provenance_original"
-"""The attribute by which a pinned copy knows the VAE that it was made from."""
 
 _TILED: Final = (
     "decode_tiled_",
@@ -47,7 +48,8 @@ _TILED: Final = (
 )
 """Methods that `decode` and `encode` go over to when memory runs out (0.30.0: comfy/sd.py)."""
 
-_MUCH_MEMORY: Final = 1 << 62
+_OWN_ATTENTION: Final = ("comfy.ldm.genmo.", "comfy.ldm.minimax.", "comfy.ldm.audio.vae_sa3")
+"""Modules of core whose VAEs attend with what core chose for diffusion models (0.30.0)."""
 
 
 @dataclass(slots=True)
@@ -68,131 +70,173 @@ class _Pass:
 _pass: ContextVar[_Pass | None] = ContextVar("pass", default=None)
 
 
+def can_pin_vae(vae: Any) -> bool:
+    """Tell whether an object is core's VAE, with weights in it."""
+    return isinstance(vae, comfy.sd.VAE) and getattr(vae, "patcher", None) is not None
+
+
 def pin_vae(vae: Any, mode: Mode) -> Any:
     """Copy a VAE so that what it decodes and encodes is pinned as the mode asks.
 
     Args:
-        vae: ComfyUI's VAE; not changed. A pinned one is pinned anew.
-        mode: What to pin; one that is not deterministic pins nothing.
+        vae: Core's VAE, as `can_pin_vae` tells; not changed. A pinned one is pinned anew.
+        mode: What to pin.
     """
-    original = getattr(vae, _ORIGINAL, vae)
-    if not mode.deterministic:
-        return original
-    pinned = copy.copy(original)
-    setattr(pinned, _ORIGINAL, original)
-    pinned.patcher = original.patcher.clone()
-    free_bytes = _MUCH_MEMORY if _takes_frames(original) else 0
-    pinned.patcher.get_free_memory = lambda device: free_bytes
-    for name in _attention_blocks(original):
-        pinned.patcher.add_object_patch(f"{name}.optimized_attention", _attend)
-    if mode.precision == "fp32" and original.vae_dtype != torch.float32:
-        _compute_in_fp32(pinned)
-    operations = _Operations(pinned, mode)
-    pinned.decode = operations.decode
-    pinned.encode = operations.encode
-    pinned.decode_tiled = operations.decode_tiled
-    pinned.encode_tiled = operations.encode_tiled
-    for name in _TILED:
-        if hasattr(pinned, name):
-            setattr(pinned, name, _guarded(getattr(pinned, name), name, mode))
+    pinned = copy.copy(vae)
+    pinned.patcher = vae.patcher.clone()
+    if not isinstance(pinned, _PinnedVae):
+        pinned.__class__ = _pinned_class(type(vae))
+    pinned.provenance_mode = mode
+    for name in _attention_attributes(pinned):
+        pinned.patcher.add_object_patch(name, _attend)
+    if mode.precision == "fp32" and pinned.vae_dtype != torch.float32:
+        pinned.vae_dtype = torch.float32
+        pinned.patcher.force_cast_weights = True
+        pinned.patcher.patches_uuid = uuid4()  # load anew, as `set_model_compute_dtype` does
     return pinned
 
 
-class _Operations:
-    """What a pinned VAE does in place of the methods of its class."""
+class _PinnedVae:
+    """What a pinned VAE does in place of the methods of core's class.
 
-    def __init__(self, vae: Any, mode: Mode) -> None:
-        # Bound to the copy, so that they find its patcher and its guarded tiles.
-        self._methods = {
-            name: getattr(vae, name)
-            for name in ("decode", "encode", "decode_tiled", "encode_tiled")
-        }
-        self._vae = vae
-        self._mode = mode
+    Attributes:
+        provenance_mode: What to pin.
+    """
 
-    def decode(self, samples_in: Any, vae_options: dict[str, Any] | None = None) -> torch.Tensor:
-        """Decode latents, one image at a time."""
-        options = vae_options or {}
-        one_by_one = not _takes_frames(self._vae) and not _is_nested(samples_in)
-        if not one_by_one and self._mode.batch_invariant and len(samples_in) > 1:
-            raise DeterminismError(
-                f"batch_invariant: {type(self._vae.first_stage_model).__name__} decodes the frames "
-                "of a video together; decode one, or switch batch_invariant off"
-            )
-        return self._watched("decode", samples_in, one_by_one, False, options)
+    provenance_mode: Mode
 
-    def encode(self, pixel_samples: torch.Tensor) -> torch.Tensor:
-        """Encode images, one at a time; the frames of a video together."""
-        one_by_one = self._vae.latent_dim == 2 and pixel_samples.ndim == 4
-        return self._watched("encode", pixel_samples, one_by_one, False)
-
-    def decode_tiled(self, samples: Any, *args: Any, **kw: Any) -> torch.Tensor:
-        """Decode in the tiles that were asked for."""
-        return self._watched("decode_tiled", samples, False, True, *args, **kw)
-
-    def encode_tiled(self, pixel_samples: torch.Tensor, *args: Any, **kw: Any) -> torch.Tensor:
-        """Encode in the tiles that were asked for."""
-        return self._watched("encode_tiled", pixel_samples, False, True, *args, **kw)
-
-    def _watched(
-        self, name: str, source: Any, one_by_one: bool, may_tile: bool, *args: Any, **kw: Any
+    def decode(
+        self: Any, samples_in: Any, vae_options: dict[str, Any] | None = None
     ) -> torch.Tensor:
-        """Run one method of the VAE, pinned, and remember what it did."""
-        method = self._methods[name]
-        demotions: list[Demotion] = []
-        found = _Pass(may_tile)
-        token = _pass.set(found)
-        try:
-            with (
-                heard_warnings() as heard,
-                pinned_scope(self._mode, demotions),
-                _counting(self._vae, found),
-            ):
-                flags = read_flags()
-                if one_by_one and len(source) > 1:
-                    parts = [
-                        self._seeded(method, source[image : image + 1], *args, **kw)
-                        for image in range(len(source))
-                    ]
-                    output = torch.cat(parts)
-                else:
-                    output = self._seeded(method, source, *args, **kw)
-        finally:
-            _pass.reset(token)
-        if found.tiled:
-            message = "memory ran out, and the VAE worked in tiles instead"
-            demotions.append(Demotion(CauseKind.TILED_VAE, message))
-        entry: JsonObject = {
-            "flags": flags,
-            "mode": self._mode.to_json(),
-            "tiled": found.tiled or may_tile,
-            "images_per_forward": {str(n): count for n, count in sorted(found.images.items())},
-            "input": _digest(source),
-            "output": _digest(output),
-            "log": [*heard],
-            **_describe(self._vae),
-        }
-        operation = f"vae_{name.partition('_')[0]}"
-        remember(Run(operation, entry, tuple(demotions)))
-        return output
+        """Decode latents, one image at a time; the frames of a video together."""
+        frames = _takes_frames(self)
+        if frames and self.provenance_mode.batch_invariant and len(samples_in) > 1:
+            raise DeterminismError(
+                f"batch_invariant: {type(self.first_stage_model).__name__} decodes the frames of "
+                "a video together; decode one, or switch batch_invariant off"
+            )
+        one_by_one = not frames and not getattr(samples_in, "is_nested", False)
+        method = super().decode
+        return _watched(
+            self,
+            "vae_decode",
+            samples_in,
+            lambda samples: method(samples, vae_options or {}),
+            one_by_one=one_by_one,
+        )
 
-    def _seeded(self, method: Callable[..., Any], source: Any, *args: Any, **kw: Any) -> Any:
-        """Call a method with torch's global generator seeded by what it works on.
+    def encode(self: Any, pixel_samples: torch.Tensor) -> torch.Tensor:
+        """Encode images, one at a time; the frames of a video together."""
+        one_by_one = self.latent_dim == 2 and pixel_samples.ndim == 4
+        return _watched(self, "vae_encode", pixel_samples, super().encode, one_by_one=one_by_one)
 
-        Some VAEs add noise that nothing seeds (0.30.0: that of LTX Video, and of Stable Audio).
-        """
-        digest = hashlib.sha256((_digest(source) or "").encode("ascii")).digest()
-        with seeded_random(int.from_bytes(digest[:8], "big") >> 1):
-            return method(source, *args, **kw)
+    def decode_tiled(self: Any, samples: Any, *args: Any, **kw: Any) -> torch.Tensor:
+        """Decode in the tiles that were asked for."""
+        method = super().decode_tiled
+        return _watched(
+            self, "vae_decode", samples, lambda found: method(found, *args, **kw), may_tile=True
+        )
+
+    def encode_tiled(self: Any, pixel_samples: torch.Tensor, *args: Any, **kw: Any) -> torch.Tensor:
+        """Encode in the tiles that were asked for."""
+        method = super().encode_tiled
+        return _watched(
+            self,
+            "vae_encode",
+            pixel_samples,
+            lambda found: method(found, *args, **kw),
+            may_tile=True,
+        )
 
 
-def _guarded(method: Callable[..., Any], name: str, mode: Mode) -> Callable[..., Any]:
+@cache
+def _pinned_class(vae_class: type[Any]) -> type[Any]:
+    """Derive the pinned class of a class of VAE: ours comes first, core's behind it."""
+    members = {
+        name: _guarded(getattr(vae_class, name), name)
+        for name in _TILED
+        if hasattr(vae_class, name)
+    }
+    return type(f"Pinned{vae_class.__name__}", (_PinnedVae, vae_class), members)
+
+
+def _watched(
+    vae: Any,
+    operation: str,
+    source: Any,
+    method: Callable[[Any], torch.Tensor],
+    *,
+    one_by_one: bool = False,
+    may_tile: bool = False,
+) -> torch.Tensor:
+    """Run one method of a VAE, pinned, and remember what it did."""
+    mode: Mode = vae.provenance_mode
+    demotions: list[Demotion] = []
+    found = _Pass(may_tile)
+    digest = _digest(source)
+    free_bytes = MUCH_MEMORY if _takes_frames(vae) else NO_MEMORY
+    token = _pass.set(found)
+    try:
+        with (
+            heard_warnings() as heard,
+            pinned_scope(mode, demotions),
+            told_free_memory(vae.patcher, free_bytes),
+            _counting(vae, found),
+        ):
+            flags = read_flags()
+            if one_by_one and len(source) > 1:
+                images = [source[image : image + 1] for image in range(len(source))]
+                output = torch.cat([_seeded(method, image, _digest(image)) for image in images])
+            else:
+                output = _seeded(method, source, digest)
+    finally:
+        _pass.reset(token)
+    demotions += _find_demotions(vae, found)
+    entry: JsonObject = {
+        "flags": flags,
+        "mode": mode.to_json(),
+        "tiled": found.tiled or may_tile,
+        "images_per_forward": {str(n): count for n, count in sorted(found.images.items())},
+        "input": digest,
+        "output": _digest(output),
+        "log": [*heard],
+        "model_class": type(vae.first_stage_model).__name__,
+        "dtype": str(vae.vae_dtype).removeprefix("torch."),
+        "device": str(vae.device.type),
+    }
+    remember(Run(operation, entry, tuple(demotions)))
+    return output
+
+
+def _seeded(method: Callable[[Any], torch.Tensor], source: Any, digest: str | None) -> torch.Tensor:
+    """Call a method with torch's global generator seeded by what it works on.
+
+    Some VAEs add noise that nothing seeds (0.30.0: that of LTX Video, and of Stable Audio).
+    """
+    seed = hashlib.sha256((digest or "").encode("ascii")).digest()
+    with seeded_random(int.from_bytes(seed[:8], "big") >> 1):
+        return method(source)
+
+
+def _find_demotions(vae: Any, found: _Pass) -> list[Demotion]:
+    demotions: list[Demotion] = []
+    if found.tiled:
+        message = "memory ran out, and the VAE worked in tiles instead"
+        demotions.append(Demotion(CauseKind.TILED_VAE, message))
+    module = type(vae.first_stage_model).__module__
+    if module.startswith(_OWN_ATTENTION) and not host_attention_is_whole():
+        message = f"this VAE attends with {host_attention_name()}, which free memory divides"
+        demotions.append(Demotion(CauseKind.ATTENTION, message))
+    return demotions
+
+
+def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Let a tiled method run where tiles were asked for, or as a fallback that is told."""
 
-    def tiled(*args: Any, **kw: Any) -> Any:
+    def tiled(self: Any, *args: Any, **kw: Any) -> Any:
         found = _pass.get()
         if found is not None and not found.may_tile:
-            if mode.is_strict:
+            if self.provenance_mode.is_strict:
                 doing = "decoding" if "decode" in name else "encoding"
                 raise DeterminismError(
                     f"on_fallback = error: memory ran out while {doing}, and ComfyUI would have "
@@ -200,7 +244,7 @@ def _guarded(method: Callable[..., Any], name: str, mode: Mode) -> Callable[...,
                     "or a tiled VAE node, or set on_fallback to record"
                 )
             found.tiled = True
-        return method(*args, **kw)
+        return method(self, *args, **kw)
 
     return tiled
 
@@ -246,11 +290,19 @@ def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     return out.transpose(2, 3).reshape(shape)
 
 
-def _attention_blocks(vae: Any) -> list[str]:
-    """Name the modules whose attention core chose by flags and by what is installed."""
-    block = comfy.ldm.modules.diffusionmodules.model.AttnBlock
+def _attention_attributes(vae: Any) -> list[str]:
+    """Name the attributes that hold the attention which core chose by flags and packages.
+
+    Its classes keep what `vae_attention` gave when they were made (0.30.0: those of image
+    autoencoders, of Wan, Cosmos, SeedVR and others).
+    """
+    model: Any = comfy.ldm.modules.diffusionmodules.model
+    chosen = (model.normal_attention, model.pytorch_attention, model.xformers_attention)
     return [
-        name for name, module in vae.first_stage_model.named_modules() if isinstance(module, block)
+        f"{name}.{attribute}" if name else attribute
+        for name, module in vae.first_stage_model.named_modules()
+        for attribute, value in vars(module).items()
+        if any(value is function for function in (*chosen, _attend))
     ]
 
 
@@ -258,25 +310,6 @@ def _takes_frames(vae: Any) -> bool:
     """Tell whether a VAE decodes the frames of a video as one batch."""
     decoder = getattr(vae.first_stage_model, "decoder", None)
     return isinstance(decoder, comfy.ldm.modules.temporal_ae.VideoDecoder)
-
-
-def _compute_in_fp32(pinned: Any) -> None:
-    """Let a copy compute in float32 with the weights that it has."""
-    pinned.vae_dtype = torch.float32
-    pinned.patcher.force_cast_weights = True
-    pinned.patcher.patches_uuid = uuid4()  # as `set_model_compute_dtype` does: load anew
-
-
-def _describe(vae: Any) -> JsonObject:
-    return {
-        "model_class": type(vae.first_stage_model).__name__,
-        "dtype": str(vae.vae_dtype).removeprefix("torch."),
-        "device": str(vae.device.type),
-    }
-
-
-def _is_nested(samples: Any) -> bool:
-    return bool(getattr(samples, "is_nested", False))
 
 
 def _digest(value: Any) -> str | None:

@@ -49,6 +49,8 @@ _PACKAGES: Final = (
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.,:;+ =()@#~-]{0,128}")
 """What may be written down of the system's own words: never a separator of paths."""
 
+_PATH: Final = re.compile(r"\S*[/\\]\S*")
+
 _NVIDIA_DRIVER: Final = Path("/proc/driver/nvidia/version")
 _CPU_NAME: Final = re.compile(r"^model name\s*:\s*(.+?)\s*$", re.MULTILINE)
 
@@ -222,7 +224,8 @@ def _plain(text: str) -> str:
 
 
 def hide_private(text: str) -> str:
-    """Put dots for the names of machine and user."""
+    """Put dots for words with a separator of paths, and for the names of machine and user."""
+    text = _PATH.sub("...", text)
     for pattern in _private_names():
         text = re.sub(pattern, "...", text, flags=re.IGNORECASE)
     return text

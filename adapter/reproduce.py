@@ -42,6 +42,7 @@ from .ledger import has_run
 from .live_prompt import live_nodes
 from .loaded_files import is_as_loaded
 from .materials import list_materials
+from .node_classes import is_unique
 from .policy import refuse_unsafe, without_outputs
 from .probes import capture_environment, capture_fingerprint
 from .reading import ImageFile, read_image, read_pixels
@@ -179,7 +180,7 @@ def _doubt(
         return "no node of this graph can be made to run again, so nothing was shown"
     files = {material.node_id for material in materials}
     for node_id, node in prompt.nodes.items():
-        if not anew.isdisjoint(upstream(prompt, node_id)) or _is_unique(node):
+        if not anew.isdisjoint(upstream(prompt, node_id)) or is_unique(_class_of(node)):
             continue
         # What is left may come from the cache. That is no harm to a loader alone, unless it
         # cannot be marked with the digests of its files.
@@ -274,12 +275,6 @@ def _class_of(node: Node) -> Any:
 def _only_loads(node: Node) -> bool:
     """Tell whether a node gives nothing but models."""
     return set(map(str, _class_of(node).RETURN_TYPES)) <= _LOADED
-
-
-def _is_unique(node: Node) -> bool:
-    """Tell whether ComfyUI caches a node's output under its id, which is new in each run."""
-    hidden = _class_of(node).INPUT_TYPES().get("hidden", {}).values()
-    return bool(getattr(_class_of(node), "NOT_IDEMPOTENT", False)) or "UNIQUE_ID" in hidden
 
 
 def _marked(prompt: Prompt, anew: set[NodeId], materials: Sequence[Material]) -> Prompt:

@@ -35,7 +35,7 @@ class Run:
     """One sampling, encoding or decoding that ran in this process.
 
     Attributes:
-        operation: `sample`, `text_encode`, `vae_encode` or `vae_decode`.
+        operation: `sample`, `text_encode`, `text_generate`, `vae_encode` or `vae_decode`.
         entry: What it reported, as fields of a record.
         demotions: What of it was not pinned.
         trace: The latent after each step, as fields of a record's `trace` entry; `None` where
@@ -108,6 +108,8 @@ def recall(run_digest: str, list_index: int) -> tuple[Run, ...]:
     """
     with _lock:
         runs = _runs.get(run_digest, {})
+        if runs:
+            _runs.move_to_end(run_digest)  # what is still in use is not forgotten
         return tuple(runs.get(0 if len(runs) == 1 else list_index, ()))
 
 

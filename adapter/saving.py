@@ -33,13 +33,14 @@ from ..src.comfyui_provenance.record import (
     seal,
 )
 from ..src.comfyui_provenance.verdict import CauseKind
-from .demotions import list_demotions
+from .demotions import is_pinned_at, list_demotions
 from .images import to_pixels
 from .ledger import remember_graph
 from .live_prompt import digest_runs, live_nodes, prompt_upstream
 from .loaded_files import as_loaded
 from .materials import list_materials
 from .output_files import plan_output, write_new
+from .pinning import OPERATION as PIN_OPERATION
 from .probes import capture_environment, capture_fingerprint
 from .runs import Run, recall
 
@@ -229,7 +230,7 @@ def _shared_document(
         "materials": [material.to_json() for material in materials],
         "environment": capture_environment({node.class_type for node in prompt.nodes.values()}),
         "fingerprint": capture_fingerprint(),
-        "determinism": _determinism(entries, list_demotions(prompt, runs)),
+        "determinism": _determinism(prompt, entries, runs),
         "warnings": [*dict.fromkeys(warnings)],
     }
 
@@ -292,7 +293,7 @@ def _operations(
     in_force = samplings[-1].get("flags") if samplings else None
     for found in upstream(prompt, node_id):
         for run in runs.get(found, ()):
-            if run.operation != "sample":
+            if run.operation not in ("sample", PIN_OPERATION):
                 told = {k: v for k, v in run.entry.items() if (k, v) != ("flags", in_force)}
                 yield {
                     "node_id": found,
@@ -318,7 +319,9 @@ def _parameters(
     return to_tuple(entries[-1], prompt, samplings[-1].model, materials)
 
 
-def _determinism(entries: list[JsonObject], demotions: list[JsonObject]) -> JsonObject:
+def _determinism(
+    prompt: Prompt, entries: list[JsonObject], runs: dict[NodeId, tuple[Run, ...]]
+) -> JsonObject:
     """Say what was asked for, what was in force, and what it did not reach."""
     outside: list[JsonValue] = [
         {
@@ -329,16 +332,35 @@ def _determinism(entries: list[JsonObject], demotions: list[JsonObject]) -> Json
             + (", read from the graph" if entry["source"] == "graph" else ""),
         }
         for entry in entries
-        if entry.get("deterministic_mode") is not True
+        if entry.get("deterministic_mode") is not True and not _samples_nothing(prompt, entry, runs)
+    ]
+    pinned = [entry for entry in entries if entry.get("deterministic_mode") is True]
+    modes = [entry["mode"] for entry in pinned] or [
+        run.entry["mode"]
+        for found in runs.values()
+        for run in found
+        if run.operation == PIN_OPERATION
     ]
     return {
-        "requested": any(entry.get("deterministic_mode") is True for entry in entries),
+        "requested": bool(modes),
         "batch_invariant": bool(entries)
         and all(entry.get("batch_invariant") is True for entry in entries),
-        "mode": entries[-1].get("mode", UNRESOLVED) if entries else UNRESOLVED,
+        "mode": modes[-1] if modes else UNRESOLVED,
         "in_force": entries[-1].get("flags", UNRESOLVED) if entries else UNRESOLVED,
-        "demotions": [*outside, *demotions],
+        "demotions": [*outside, *list_demotions(prompt, runs)],
     }
+
+
+def _samples_nothing(
+    prompt: Prompt, entry: JsonObject, runs: dict[NodeId, tuple[Run, ...]]
+) -> bool:
+    """Tell whether a sampler of a pinned model was told to leave its latent as it is."""
+    model = prompt.nodes[NodeId(str(entry["node_id"]))].inputs.get("model")
+    return (
+        entry["source"] == "graph"
+        and entry.get("denoise") == 0
+        and is_pinned_at(prompt, model, runs)
+    )
 
 
 def _list(entry: JsonObject, name: str) -> list[Any]:

@@ -8,11 +8,16 @@ be told apart by image is refused.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, Final
 
 import comfy.conds
 import comfy.model_base
+import comfy.model_patcher
+import comfy.samplers
 import comfy.utils
 import torch
 
@@ -39,6 +44,26 @@ _REPEATED: Final = (
 
 _SHARED_INJECTIONS: Final = ("bypass_lora",)
 """Changes to a model's modules that treat each image alike: core's own."""
+
+_DEPTH: Final = 6
+_LOOKED_AT: Final = 4096
+"""How deep and how far to look into what other nodes hung on a model."""
+
+_NOT_LOOKED_INTO: Final = (
+    type(None),
+    type,
+    ModuleType,
+    torch.nn.Module,
+    torch.device,
+    torch.dtype,
+    comfy.model_patcher.ModelPatcher,
+    str,
+    bytes,
+    int,
+    float,
+    bool,
+)
+"""Weights and plain values: they hold nothing for an image."""
 
 _FRAMES: Final = (comfy.model_base.SVD_img2vid,)
 """Models that take the frames of one video as their batch."""
@@ -143,12 +168,16 @@ class Slicer:
         return copied
 
 
-def refuse_inseparable(guider: Any, outer_wrappers: list[str]) -> None:
+def refuse_inseparable(
+    guider: Any, sampler: Any, outer_wrappers: list[str], latent_shapes: Any
+) -> None:
     """Refuse to take a batch apart whose images belong together.
 
     Args:
         guider: Of the sampling.
+        sampler: Of the sampling.
         outer_wrappers: Keys of the wrappers that stand around the whole batch.
+        latent_shapes: Shapes of the latents that are sampled together, or nothing.
 
     Raises:
         DeterminismError: Its images are frames, or something looks at the batch as a whole.
@@ -157,6 +186,10 @@ def refuse_inseparable(guider: Any, outer_wrappers: list[str]) -> None:
     reasons: list[str] = []
     if isinstance(patcher.model, _FRAMES):
         reasons.append(f"{type(patcher.model).__name__} takes the frames of a video as its batch")
+    if not isinstance(sampler, comfy.samplers.KSAMPLER):
+        reasons.append(f"sampler {type(sampler).__name__} may look at several images at once")
+    if latent_shapes is not None and len(latent_shapes) > 1:
+        reasons.append("several latents are sampled together, and core draws their noise in turn")
     if guider.model_options.get("context_handler") is not None:
         reasons.append("context windows look at several images at once")
     reasons += [
@@ -168,10 +201,65 @@ def refuse_inseparable(guider: Any, outer_wrappers: list[str]) -> None:
         f"{key!r} stands around the whole batch and may look at several images at once"
         for key in outer_wrappers
     ]
+    reasons += [
+        f"{name} of the model holds something for each image"
+        for name in _patches_with_batch(guider)
+    ]
     if reasons:
         raise DeterminismError(
             f"batch_invariant: {'; '.join(reasons)}. Use a batch of 1, or switch it off"
         )
+
+
+def _patches_with_batch(guider: Any) -> list[str]:
+    """Name the patches of a model that hold a tensor with several images in it.
+
+    Such a patch gives image 2 of a batch its own part, and the first part to any image that
+    is sampled alone.
+    """
+    options = guider.model_options
+    transformer = options.get("transformer_options", {})
+    held = {
+        **{name: value for name, value in options.items() if name != "transformer_options"},
+        **{name: transformer.get(name) for name in ("patches", "patches_replace")},
+    }
+    return [name for name, value in held.items() if _holds_batch(value)]
+
+
+def _holds_batch(value: Any) -> bool:
+    """Look for such a tensor in what a patch can reach: its closure, its object, its parts."""
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    seen: set[int] = set()
+    while waiting and len(seen) < _LOOKED_AT:
+        found, depth = waiting.pop()
+        if id(found) in seen or depth > _DEPTH or isinstance(found, _NOT_LOOKED_INTO):
+            continue
+        seen.add(id(found))
+        if isinstance(found, torch.Tensor):
+            # A list of numbers or a matrix of weights has no room for images.
+            if found.ndim >= 3 and found.shape[0] > 1 and not isinstance(found, torch.nn.Parameter):
+                return True
+            continue
+        waiting.extend((part, depth + 1) for part in _parts(found))
+    return False
+
+
+def _parts(value: Any) -> list[Any]:
+    """List what a value holds, one level deep."""
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple | set):
+        return list(value)
+    parts: list[Any] = [getattr(value, "__self__", None)]
+    for cell in getattr(value, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # not filled yet
+            parts.append(cell.cell_contents)
+    if isinstance(value, functools.partial):
+        parts += [value.func, *value.args, *value.keywords.values()]
+    parts += list(getattr(value, "__defaults__", None) or ())
+    if not callable(value) or not hasattr(value, "__code__"):
+        parts += list(vars(value).values()) if hasattr(value, "__dict__") else []
+    return parts
 
 
 def _map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

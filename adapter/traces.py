@@ -23,15 +23,16 @@ def locate_difference(record: Record, nodes: dict[str, Any], prefix: str) -> lis
         One sentence for each sampling that both runs followed, without a full stop.
     """
     found: list[str] = []
-    for node_id, recorded in record.traces.items():
+    for node_id, index, recorded in record.traces:
         now_id = prefix + node_id
         if now_id not in nodes:
             continue
         runs = recall(digest_runs(nodes, now_id)[now_id], 0)
-        # Of a node that sampled more than once the record's `traces` gives the last.
-        traces = [run.trace for run in runs if run.operation == "sample"]
-        if traces and traces[-1] is not None:
-            found.append(f"sampler {node_id}: {compare_recorded_traces(recorded, traces[-1])}")
+        samplings = [run for run in runs if run.operation == "sample"]
+        trace = samplings[index].trace if 0 <= index < len(samplings) else None
+        if trace is not None:
+            which = f"sampler {node_id}" if index == 0 else f"sampling {index + 1} of {node_id}"
+            found.append(f"{which}: {compare_recorded_traces(recorded, trace)}")
     return found
 
 

@@ -7,9 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..adapter.mode import COND_BATCHES, FALLBACKS, NOISES, PRECISIONS, Mode
-from ..adapter.pinned_clip import pin_clip
-from ..adapter.pinned_model import pin_model
-from ..adapter.pinned_vae import pin_vae
+from ..adapter.pinning import pin
 
 
 class ProvenanceDeterministicMode(io.ComfyNode):
@@ -42,8 +40,9 @@ class ProvenanceDeterministicMode(io.ComfyNode):
                 io.Combo.Input(
                     "on_fallback",
                     options=[*FALLBACKS],
-                    tooltip="What to do where something cannot be done as pinned, such as a VAE "
-                    "that runs out of memory: note it in the record, or stop.",
+                    tooltip="What to do when a VAE runs out of memory and would go on in tiles, "
+                    "an operation has no deterministic version, or a model with a LoRA does not "
+                    "fit: note it in the record, or stop.",
                 ),
                 io.Clip.Input("clip", optional=True),
                 io.Vae.Input("vae", optional=True),
@@ -93,8 +92,4 @@ class ProvenanceDeterministicMode(io.ComfyNode):
             noise=noise,
             cond_batch=cond_batch,
         )
-        return io.NodeOutput(
-            pin_model(model, mode),
-            pin_clip(clip, mode) if clip is not None else None,
-            pin_vae(vae, mode) if vae is not None else None,
-        )
+        return io.NodeOutput(*pin(model, clip, vae, mode))

@@ -14,6 +14,7 @@ import { showText } from "./verdict.js";
 const SHOWN = new Map([
   ["ProvenanceReproduce", "provenance_report"],
   ["ProvenanceVerify", "provenance_report"],
+  ["ProvenanceSelfTest", "provenance_report"],
   ["ProvenanceReadRecord", "text"],
 ]);
 const WIDGET_NAME = "provenance_verdict";

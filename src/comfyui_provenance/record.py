@@ -172,14 +172,16 @@ class Record:
         return _objects(self.document, "samplings")
 
     @property
-    def traces(self) -> dict[str, JsonObject]:
-        """The record's `trace` by sampler: the latent after each step, where it was followed."""
+    def traces(self) -> list[tuple[str, int, JsonObject]]:
+        """The samplings that were followed: node, which of its samplings, entry of `trace`."""
         entries = self.document.get("trace")
-        return {
-            str(entry.get("node_id")): entry
-            for entry in (entries if isinstance(entries, list) else ())
-            if isinstance(entry, dict)
-        }
+        found: list[tuple[str, int, JsonObject]] = []
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict):
+                index = entry.get("index")
+                place = index if isinstance(index, int) and not isinstance(index, bool) else 0
+                found.append((str(entry.get("node_id")), place, entry))
+        return found
 
     @property
     def materials(self) -> list[Material]:

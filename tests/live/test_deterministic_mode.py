@@ -266,6 +266,141 @@ def test_only_a_model_is_needed(server: ComfyServer) -> None:
     assert outside == ["positive", "negative", "decode"]
 
 
+# --- what is not pinned is told -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("attention", "attention"), ("cond batch", "batch"), ("compile", "numerics")],
+)
+def test_what_another_node_took_over_is_told(server: ComfyServer, kind: str, told: str) -> None:
+    prompt = in_mode(prompts.txt2img(seed=101, steps=1, sampler_class="KSampler"))
+    prompt["odd"] = node("TestOddModel", model=["mode", 0], kind=kind)
+    prompt["sampler"]["inputs"]["model"] = ["odd", 0]
+
+    (record,) = run(server, prompt)
+
+    demotions = [(entry["node_id"], entry["kind"]) for entry in record["determinism"]["demotions"]]
+    assert demotions == [("sampler", told)]
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_use_of_a_model_without_a_pinned_run_is_told_whatever_its_name(
+    server: ComfyServer, pinned: bool
+) -> None:
+    prompt = in_mode(prompts.txt2img(seed=102, steps=1, sampler_class="KSampler"))
+    vae = ["mode", 2] if pinned else ["loader", 2]
+    prompt["use"] = node(
+        "TestUnusualUse",
+        samples=["sampler", 0],
+        way="encode",
+        audio_vae=vae,
+        positive=["positive", 0],
+    )
+    prompt["save"]["inputs"]["images"] = ["use", 0]
+    del prompt["decode"]
+
+    (record,) = run(server, prompt)
+
+    demotions = [entry["message"] for entry in record["determinism"]["demotions"]]
+    assert demotions == ([] if pinned else ["uses its audio_vae outside Deterministic Mode"])
+
+
+def test_a_sampler_without_a_guider_is_told(server: ComfyServer) -> None:
+    prompt = in_mode(prompts.txt2img(seed=103, steps=1, sampler_class="KSampler"))
+    prompt["use"] = node("TestUnusualUse", samples=["latent", 0], way="own loop", model=["mode", 0])
+    prompt["decode"]["inputs"]["samples"] = ["use", 1]
+    del prompt["sampler"]
+
+    (record,) = run(server, prompt)
+
+    (demotion,) = record["determinism"]["demotions"]
+    assert demotion["node_id"] == "use"
+
+
+def test_attention_of_a_controlnet_is_told(server: ComfyServer) -> None:
+    prompt = in_mode(prompts.txt2img(seed=104, steps=1, sampler_class="KSampler"))
+    prompt["hint"] = node("EmptyImage", width=128, height=128, batch_size=1, color=255)
+    prompt["control"] = node("TestControlNet", model=["mode", 0])
+    prompt["apply"] = node(
+        "ControlNetApplyAdvanced",
+        positive=["positive", 0],
+        negative=["negative", 0],
+        control_net=["control", 0],
+        image=["hint", 0],
+        vae=["mode", 2],
+        strength=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
+    )
+    prompt["sampler"]["inputs"] |= {"positive": ["apply", 0], "negative": ["apply", 1]}
+
+    (record,) = run(server, prompt)
+
+    (demotion,) = record["determinism"]["demotions"]
+    assert (demotion["node_id"], demotion["kind"]) == ("sampler", "attention")
+
+
+def test_two_samplers_that_look_the_same_are_not_mistaken(server: ComfyServer) -> None:
+    prompt = in_mode(prompts.two_samplers(seed=1, steps=1, sampler_class="KSampler"))
+    for name in ("sampler", "second"):
+        prompt[f"seed_{name}"] = node("TestRandomSeed")
+        prompt[name]["inputs"] |= {
+            "seed": [f"seed_{name}", 0],
+            "latent_image": ["latent", 0],
+            "denoise": 1.0,
+        }
+    prompt["blend"] = node(
+        "LatentBlend", samples1=["sampler", 0], samples2=["second", 0], blend_factor=0.5
+    )
+    prompt["decode"]["inputs"]["samples"] = ["blend", 0]
+    del prompt["upscale"]
+
+    (record,) = run(server, prompt)
+
+    first, second = record["samplings"]
+    assert first["seed"] != second["seed"]
+    assert first["latent_out"] != second["latent_out"]
+
+
+def test_a_sampler_that_is_told_to_do_nothing_is_not_blamed(server: ComfyServer) -> None:
+    prompt = in_mode(prompts.txt2img(seed=105, steps=2, denoise=0.0, sampler_class="KSampler"))
+
+    (record,) = run(server, prompt)
+
+    assert record["determinism"]["demotions"] == []
+    assert record["determinism"]["requested"] is True
+
+
+def test_a_changed_copy_of_a_pinned_vae_keeps_its_change(server: ComfyServer) -> None:
+    prompt = in_mode(prompts.txt2img(seed=106, steps=1, sampler_class="KSampler"))
+    prompt["black"] = node("TestOtherVAE", vae=["mode", 2], way="black")
+    prompt["decode"]["inputs"]["vae"] = ["black", 0]
+
+    image = pixels(server, prompt)
+
+    assert image.max() == 0
+
+
+@pytest.mark.parametrize("way", ["foreign", "empty"])
+def test_a_vae_that_cannot_be_pinned_is_handed_on_and_told(server: ComfyServer, way: str) -> None:
+    def build(on_fallback: str) -> Prompt:
+        prompt = in_mode(
+            prompts.txt2img(seed=107, steps=1, sampler_class="KSampler"), on_fallback=on_fallback
+        )
+        prompt["other"] = node("TestOtherVAE", vae=["loader", 2], way=way)
+        prompt["mode"]["inputs"]["vae"] = ["other", 0]
+        if way == "empty":
+            prompt["decode"]["inputs"]["vae"] = ["loader", 2]
+        return prompt
+
+    with pytest.raises(PromptFailed, match="this VAE is not core's, or has no weights"):
+        server.run(build("error"))
+    (record,) = run(server, build("record"))
+
+    assert [entry["node_id"] for entry in record["determinism"]["demotions"]] == ["decode"]
+
+
 # --- fallbacks ------------------------------------------------------------------------------
 
 
@@ -559,6 +694,31 @@ def test_what_looks_at_a_whole_batch_is_refused_by_name(server: ComfyServer) -> 
     assert len(run(server, build("options", 1))) == 1
     # Inside our own wrapper it sees one image at a time.
     assert len(run(server, build("model", 2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("references", "sampler_post_cfg_function of the model holds something for each image"),
+        ("injection", "'mixing_test' changed the model's modules"),
+        ("context", "context windows look at several images"),
+    ],
+)
+def test_what_belongs_to_several_images_is_refused(
+    server: ComfyServer, kind: str, reason: str
+) -> None:
+    def build(batch_size: int) -> Prompt:
+        prompt = in_mode(
+            prompts.txt2img(seed=108, steps=1, batch_size=batch_size, sampler_class="KSampler"),
+            batch_invariant=True,
+        )
+        prompt["odd"] = node("TestOddModel", model=["mode", 0], kind=kind)
+        prompt["sampler"]["inputs"]["model"] = ["odd", 0]
+        return prompt
+
+    with pytest.raises(PromptFailed, match=reason):
+        server.run(build(2))
+    assert len(run(server, build(1))) == 1
 
 
 def test_batch_invariance_without_the_mode_is_refused(server: ComfyServer) -> None:

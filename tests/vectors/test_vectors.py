@@ -114,10 +114,11 @@ def test_the_record_of_every_release_is_still_read_and_agrees_with_its_image(rel
 
 def test_a_trace_with_the_longer_sketches_is_still_read() -> None:
     record = parse_record(read("records/v1/trace_sketch_16x26.json"))
-    (entry,) = record.traces.values()
+    ((node_id, _, entry),) = record.traces
 
     steps = parse_trace(entry)
 
+    assert node_id == "sampler"
     assert record.actual_digest().hex == record.digest.partition(":")[2]
     assert [step.index for step in steps] == [0, 1, 2, 3, 4]
     assert compare_traces(steps, steps) is None

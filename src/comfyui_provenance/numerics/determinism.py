@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import RLock
+from threading import Lock, get_ident
 from typing import Any, Final
 
 import torch
@@ -20,10 +20,6 @@ import torch
 from ..canonical import JsonValue
 
 _ALGORITHMS: Final = "deterministic_algorithms"
-
-# The flags and the warnings filters belong to the process. Of two threads whose scopes
-# interleave, the first to leave would unpin the other, and the last pin the process for good.
-_scope: Final = RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,42 +157,107 @@ def read_flags() -> dict[str, JsonValue]:
 def deterministic(*, strict: bool = False) -> Generator[list[str]]:
     """Pin torch's flags so that each operation uses one repeatable kernel.
 
-    Scopes nest within a thread; another thread waits until the outermost has ended.
+    Scopes nest within a thread. The flags belong to the process, so a scope of another
+    thread joins the one in force, and the last to leave puts the flags back.
 
     Args:
         strict: Whether an operation without a deterministic version is refused by torch
-            with a `RuntimeError`; otherwise it runs and is told.
+            with a `RuntimeError`; otherwise it runs and is told. A scope that joins another
+            is as strict as that one.
 
     Yields:
-        A list that, once the scope has ended, holds the message of each operation that
-        ran without a deterministic version, in order, each once. Other warnings are
-        passed on.
+        A list that gets the message of each operation that runs without a deterministic
+        version, in order, each once. Other warnings are passed on.
     """
     indeterminate: list[str] = []
-    with _scope, ExitStack() as restore:
-        for flag in _flags():
-            restore.callback(flag.write, flag.found())
-            if flag.pinned is not None:
-                flag.write((True, not strict) if flag.name == _ALGORITHMS else flag.pinned)
-        restore.enter_context(_collect_indeterminate(indeterminate))
+    with _scope.entered(indeterminate, strict=strict):
         yield indeterminate
 
 
-@contextmanager
-def _collect_indeterminate(messages: list[str]) -> Generator[None]:
-    """Gather torch's warnings about operations without a deterministic version."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+class _Scope:
+    """The pinned state of the process: who holds it, and who has joined."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._owner: int | None = None
+        self._depth = 0
+        self._joined = 0
+        self._left: ExitStack | None = None
+        self._listening: list[list[str]] = []
+
+    @contextmanager
+    def entered(self, messages: list[str], *, strict: bool) -> Generator[None]:
+        """Hold the scope, or join that of another thread."""
+        with self._lock:
+            joins = self._owner not in (None, get_ident()) or self._left is not None
+            if joins:
+                self._joined += 1
+            else:
+                self._owner = get_ident()
+                self._depth += 1
+        self._listening.append(messages)
         try:
-            yield
+            if joins:
+                yield
+            else:
+                with ExitStack() as restore:
+                    _pin(restore, strict=strict)
+                    if self._depth == 1:
+                        restore.enter_context(self._hearing())
+                    try:
+                        yield
+                    finally:
+                        self._hand_over(restore)
         finally:
-            passed_on = list(caught)
-            caught.clear()
-    for warning in passed_on:
-        text = str(warning.message)
-        if "deterministic" not in text:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-        elif text not in messages:
-            messages.append(text)
+            # By identity: equal lists of two scopes are two.
+            self._listening = [found for found in self._listening if found is not messages]
+            self._leave(joins=joins)
+
+    def _hand_over(self, restore: ExitStack) -> None:
+        """Leave the flags pinned for those who have joined and are still inside."""
+        with self._lock:
+            if self._depth == 1 and self._joined:
+                self._left = restore.pop_all()
+
+    def _leave(self, *, joins: bool) -> None:
+        with self._lock:
+            if joins:
+                self._joined -= 1
+            else:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._owner = None
+            restore = self._left if self._joined == 0 else None
+            if restore is not None:
+                self._left = None
+                restore.close()
+
+    @contextmanager
+    def _hearing(self) -> Generator[None]:
+        """Hear torch's warnings about operations without a deterministic version."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", message="(?s).*deterministic")
+            shown = warnings.showwarning
+
+            def hear(message: Any, category: Any, *where: Any, **more: Any) -> None:  # noqa: ANN401
+                text = str(message)
+                if "deterministic" not in text:
+                    shown(message, category, *where, **more)
+                    return
+                for listening in self._listening:
+                    if text not in listening:
+                        listening.append(text)
+
+            warnings.showwarning = hear
+            yield
+
+
+_scope: Final = _Scope()
+
+
+def _pin(restore: ExitStack, *, strict: bool) -> None:
+    """Pin every flag, and leave it to the stack to put back what was found."""
+    for flag in _flags():
+        restore.callback(flag.write, flag.found())
+        if flag.pinned is not None:
+            flag.write((True, not strict) if flag.name == _ALGORITHMS else flag.pinned)

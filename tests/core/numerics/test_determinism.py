@@ -155,23 +155,37 @@ def test_scopes_nest() -> None:
     assert state() == before
 
 
-def test_scopes_of_two_threads_do_not_interleave() -> None:
+@pytest.mark.parametrize("leaves_last", ["owner", "joined"])
+def test_a_scope_of_another_thread_joins_and_the_last_puts_back(leaves_last: str) -> None:
     before = state()
+    inside, leave = threading.Event(), threading.Event()
     pinned: list[bool] = []
 
     def enter() -> None:
-        with deterministic():
+        with deterministic() as indeterminate:
+            inside.set()
+            leave.wait(10)
             pinned.append(is_pinned())
+            warnings.warn("y is not deterministic", UserWarning, stacklevel=1)
+        pinned.append(indeterminate == ["y is not deterministic"])
 
     other = threading.Thread(target=enter)
     with deterministic():
         other.start()
-        other.join(timeout=0.2)
-        assert pinned == []
+        # The owner may be waiting for the other thread: it must not wait for the owner.
+        assert inside.wait(10)
+        if leaves_last == "owner":
+            leave.set()
+            other.join(10)
+            assert is_pinned()
+    if leaves_last == "joined":
         assert is_pinned()
-    other.join()
+        with deterministic():
+            assert is_pinned()
+        leave.set()
+        other.join(10)
 
-    assert pinned == [True]
+    assert pinned == [True, True]
     assert state() == before
 
 
@@ -204,9 +218,29 @@ def test_an_operation_without_a_deterministic_version_is_told_once() -> None:
     with deterministic() as indeterminate:
         warnings.warn("x does not have a deterministic implementation", UserWarning, stacklevel=1)
         warnings.warn("x does not have a deterministic implementation", UserWarning, stacklevel=1)
-        assert indeterminate == []
 
     assert indeterminate == ["x does not have a deterministic implementation"]
+
+
+def test_other_warnings_are_shown_as_often_as_outside() -> None:
+    def warn() -> None:
+        warnings.warn("about something else", UserWarning, stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        with deterministic():
+            for _ in range(5):
+                warn()
+
+    assert len(heard) == 1
+
+
+def test_a_strict_scope_refuses_such_an_operation() -> None:
+    with deterministic(strict=True):
+        assert read_flags()["deterministic_algorithms"] == "error"
+        with deterministic():
+            assert read_flags()["deterministic_algorithms"] == "warn"
+        assert read_flags()["deterministic_algorithms"] == "error"
 
 
 def test_other_warnings_are_passed_on() -> None:

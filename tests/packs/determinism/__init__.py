@@ -4,12 +4,16 @@ Only a test pack may replace a host function; each replacement here stands for w
 machine or another pack does: run out of memory, race, fail, be slow.
 """
 
+import copy
+import random
 import time
+import types
 
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops
 import comfy.patcher_extension
+import comfy.samplers
 import comfy.sd
 import comfy.taesd.taesd
 import torch
@@ -44,7 +48,7 @@ async def fail_vae(request):  # noqa: ANN001, ANN201 - a handler of aiohttp
 
 @PromptServer.instance.routes.get("/test/torch_state")
 async def torch_state(request):  # noqa: ANN001, ANN201 - a handler of aiohttp
-    """Tell torch's global switches, and its generator's state."""
+    """Tell torch's global switches."""
     del request
     return web.json_response(
         {
@@ -177,6 +181,134 @@ class TestSharedWrapper(_ModelNode):
         return (changed,)
 
 
+class TestOddModel(_ModelNode):
+    """Carries something that Deterministic Mode knows it cannot pin, or take apart by image."""
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        kinds = ["attention", "cond batch", "compile", "references", "injection", "context"]
+        return _inputs(kind=(kinds, {}))
+
+    def change(self, model, kind):  # noqa: ANN001, ANN201 - as node packs are written
+        """Hang it on a clone."""
+        changed = model.clone()
+        options = changed.model_options
+        if kind == "attention":
+            changed.model_options["transformer_options"]["optimized_attention_override"] = (
+                lambda func, *args, **kw: func(*args, **kw)
+            )
+        elif kind == "cond batch":
+            changed.set_model_sampler_calc_cond_batch_function(
+                lambda args: comfy.samplers.calc_cond_batch(
+                    args["model"],
+                    args["conds"],
+                    args["input"],
+                    args["sigma"],
+                    args["model_options"],
+                )
+            )
+        elif kind == "compile":
+            options["torch_compile_kwargs"] = {}
+        elif kind == "references":
+            # As core's SUPIR and many packs do: a reference for each image of the batch.
+            references = torch.arange(3).reshape(3, 1, 1, 1).float() * 0.2
+            changed.set_model_sampler_post_cfg_function(
+                lambda args: args["denoised"] + references[: len(args["denoised"])]
+            )
+        elif kind == "injection":
+            nothing = comfy.patcher_extension.PatcherInjection(lambda p: None, lambda p: None)
+            changed.set_injections("mixing_test", [nothing])
+        elif kind == "context":
+            options["context_handler"] = _NeverWindows()
+        return (changed,)
+
+
+class _NeverWindows:
+    """A context handler that never uses windows."""
+
+    def should_use_context(self, *args) -> bool:  # noqa: ANN002 - core's
+        """Say no."""
+        return False
+
+
+class TestUnusualUse:
+    """Uses models in ways that Deterministic Mode has no hold on."""
+
+    RETURN_TYPES = ("IMAGE", "LATENT", "CONDITIONING")
+    FUNCTION = "use"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        return {
+            "required": {"samples": ("LATENT",), "way": (["detail", "own loop", "encode"], {})},
+            "optional": {
+                "model": ("MODEL",),
+                "audio_vae": ("VAE",),
+                "positive": ("CONDITIONING",),
+            },
+        }
+
+    def use(self, samples, way, model=None, audio_vae=None, positive=None):  # noqa: ANN001, ANN201
+        """Decode, sample without a guider, or encode."""
+        latent = samples["samples"]
+        if way == "detail":
+            return audio_vae.decode(latent), samples, positive
+        if way == "own loop":
+            return None, {"samples": torch.randn(latent.shape)}, positive
+        image = audio_vae.decode(latent)
+        moved = audio_vae.encode(image).mean() * 0.01
+        return image, samples, [[cond + moved, more] for cond, more in positive]
+
+
+class TestRandomSeed:
+    """Gives another seed each time, as several packs' nodes do."""
+
+    RETURN_TYPES = ("INT",)
+    FUNCTION = "give"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Never the same."""
+        return float("nan")
+
+    def give(self):  # noqa: ANN201 - as node packs are written
+        """Draw it."""
+        return (random.randrange(1, 10**6),)  # noqa: S311 - no secret
+
+
+class TestOtherVAE:
+    """Changes a VAE in a way that other packs do."""
+
+    RETURN_TYPES = ("VAE",)
+    FUNCTION = "change"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        return {"required": {"vae": ("VAE",), "way": (["black", "foreign", "empty"], {})}}
+
+    def change(self, vae, way):  # noqa: ANN001, ANN201 - as node packs are written
+        """Give a shallow copy with other attributes, an object of another class, or no weights."""
+        if way == "empty":
+            return (comfy.sd.VAE(sd={}),)
+        if way == "foreign":
+            return (types.SimpleNamespace(decode=vae.decode, encode=vae.encode),)
+        changed = copy.copy(vae)
+        changed.patcher = vae.patcher.clone()
+        changed.process_output = lambda image: image.mul_(0.0)
+        return (changed,)
+
+
 class TestAutoencoder:
     """Gives a small AutoencoderKL with attention, from a seed, as a real VAE."""
 
@@ -281,6 +413,10 @@ class TestPlaceInBatch:
 
 
 NODE_CLASS_MAPPINGS = {
+    "TestOddModel": TestOddModel,
+    "TestUnusualUse": TestUnusualUse,
+    "TestRandomSeed": TestRandomSeed,
+    "TestOtherVAE": TestOtherVAE,
     "TestBatchMasks": TestBatchMasks,
     "TestPlaceInBatch": TestPlaceInBatch,
     "TestRacyModel": TestRacyModel,
