@@ -38,7 +38,7 @@ _USES: Final[Mapping[str, str]] = {
 _PINNABLE: Final = ("CLIP", "VAE")
 """Types whose objects are pinned wherever they are used; a model only where a guider samples."""
 
-_SAMPLED: Final = ("IMAGE", "LATENT")
+_SAMPLED: Final = frozenset({"IMAGE", "LATENT"})
 """What a node gives that samples a model by itself."""
 
 _MADE: Final = frozenset({"AUDIO", "CONDITIONING", "IMAGE", "LATENT", "MASK", "STRING"})

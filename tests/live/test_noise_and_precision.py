@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from support import prompts
-from support.prompts import Prompt, in_mode, one_of_batch
+from support.prompts import Prompt, in_mode, node, one_of_batch
 from support.server import ComfyServer
 from support.tampering import record_of
 
@@ -141,7 +141,11 @@ def test_fp32_computes_in_32_bits_whatever_the_weights_are(sixteen_bits: ComfySe
     found = {}
     for precision in ("as loaded", "fp32"):
         prompt = prompts.txt2img(seed=45, steps=2, sampler_class="KSampler")
-        (record,), (image,) = make(sixteen_bits, in_mode(prompt, precision=precision))
+        prompt = in_mode(prompt, precision=precision)
+        # On a CPU core computes in 32 bits whatever the weights are, unless it is told.
+        prompt["compute"] = node("ModelComputeDtype", model=["loader", 0], dtype="bf16")
+        prompt["mode"]["inputs"]["model"] = ["compute", 0]
+        (record,), (image,) = make(sixteen_bits, prompt)
         decoding = record["operations"][-1]
         found[precision] = (
             record["samplings"][0]["model_dtype"],
