@@ -41,7 +41,18 @@ _PINNABLE: Final = ("CLIP", "VAE")
 _SAMPLED: Final = frozenset({"IMAGE", "LATENT"})
 """What a node gives that samples a model by itself."""
 
-_MADE: Final = frozenset({"AUDIO", "CONDITIONING", "IMAGE", "LATENT", "MASK", "STRING"})
+_MADE: Final = frozenset(
+    {
+        "AUDIO",
+        "AUDIO_ENCODER_OUTPUT",
+        "CLIP_VISION_OUTPUT",
+        "CONDITIONING",
+        "IMAGE",
+        "LATENT",
+        "MASK",
+        "STRING",
+    }
+)
 """Types of what a use of a model gives; other outputs are models, or hold one for later."""
 
 _BY_NAME: Final[Mapping[str, str]] = {"clip": "CLIP", "vae": "VAE", "model": "MODEL"}
@@ -49,6 +60,9 @@ _BY_NAME: Final[Mapping[str, str]] = {"clip": "CLIP", "vae": "VAE", "model": "MO
 
 _FOLLOWED: Final = 64
 """Nodes to go back through in search of where a model was pinned."""
+
+_NO_SAMPLING: Final = frozenset({"ARVideoI2V", "AddNoise", "WanInfiniteTalkToVideo"})
+"""Nodes of core that take a model, give a latent and do not sample (0.30.0)."""
 
 _UNSEEDED: Final = frozenset(
     {
@@ -150,7 +164,8 @@ def _uses_outside(
             continue
         if kind == "MODEL":
             # A sampler that reported nothing is told elsewhere, with what the graph says of it.
-            outside = not is_sampling(node) and _SAMPLED.intersection(made)
+            told = is_sampling(node) or node.class_type in _NO_SAMPLING
+            outside = not told and bool(_SAMPLED.intersection(made))
         else:
             outside = kind not in _PINNABLE or not is_pinned_at(prompt, value, runs)
         if outside:

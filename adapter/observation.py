@@ -207,9 +207,7 @@ def _describe_hook(hook: Any) -> JsonObject:
         described[name] = _to_plain(getattr(hook, f"_{name}", getattr(hook, name, None)))
     weights = getattr(hook, "weights", None)
     if isinstance(weights, dict):
-        state = hashlib.sha256()
-        _feed(state, [[str(key), weights[key]] for key in sorted(weights, key=str)])
-        described["digest"] = f"sha256:{state.hexdigest()}"
+        described["digest"] = _digest_weights(weights)
     keyframes = getattr(hook.hook_keyframe, "keyframes", [])
     described["keyframes"] = [
         [_to_plain(keyframe.start_percent), _to_plain(keyframe.strength)] for keyframe in keyframes
@@ -251,23 +249,29 @@ def _digest_patches(patcher: Any) -> str:
     """Digest the tensors, strengths and order of a model's weight patches.
 
     ComfyUI gives a patcher a new `patches_uuid` whenever they change.
+    """
+    known = _patch_digests.get(patcher.patches_uuid)
+    if known is None:
+        known = _digest_weights(patcher.patches)
+        _patch_digests[patcher.patches_uuid] = known
+        while len(_patch_digests) > _PATCH_SETS:
+            _patch_digests.popitem(last=False)
+    return known
+
+
+def _digest_weights(weights: Mapping[Any, Any]) -> str:
+    """Digest weights by name.
 
     Returns:
         `unresolved` where there is more to digest than a user should wait for: a merge holds
         a whole model as patches.
     """
-    known = _patch_digests.get(patcher.patches_uuid)
-    if known is None:
-        patches = [[key, patcher.patches[key]] for key in sorted(patcher.patches)]
-        known = UNRESOLVED
-        if sum(tensor.nbytes for tensor in _tensors_in(patches)) <= _DIGESTED_BYTES:
-            state = hashlib.sha256()
-            _feed(state, patches)
-            known = f"sha256:{state.hexdigest()}"
-        _patch_digests[patcher.patches_uuid] = known
-        while len(_patch_digests) > _PATCH_SETS:
-            _patch_digests.popitem(last=False)
-    return known
+    named = [[str(key), weights[key]] for key in sorted(weights, key=str)]
+    if sum(tensor.nbytes for tensor in _tensors_in(named)) > _DIGESTED_BYTES:
+        return UNRESOLVED
+    state = hashlib.sha256()
+    _feed(state, named)
+    return f"sha256:{state.hexdigest()}"
 
 
 def _tensors_in(value: Any) -> Iterator[torch.Tensor]:

@@ -281,7 +281,7 @@ class _BatchProgress:
 def _check_attention(observation: Observation) -> None:
     """Say so where a model did not ask for the attention that was pinned.
 
-    Some of core's do not hand the override to their attention (0.30.0: SD3, PixArt and others).
+    Some of core's do not hand the override to their attention (0.30.0: PixArt, Hunyuan DiT).
     """
     asked = observation.fields.get("attention") == pytorch.__name__
     if asked and not observation.attentions and observation.conditionings:

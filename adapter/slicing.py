@@ -217,13 +217,16 @@ def _patches_with_batch(guider: Any) -> list[str]:
     Such a patch gives image 2 of a batch its own part, and the first part to any image that
     is sampled alone.
     """
-    options = guider.model_options
-    transformer = options.get("transformer_options", {})
-    held = {
-        **{name: value for name, value in options.items() if name != "transformer_options"},
-        **{name: transformer.get(name) for name in ("patches", "patches_replace")},
-    }
-    return [name for name, value in held.items() if _holds_batch(value)]
+    found: dict[str, None] = {}
+    models = [value for value in vars(guider).values() if hasattr(value, "model_options")]
+    for options in (guider.model_options, *(model.model_options for model in models)):
+        transformer = options.get("transformer_options", {})
+        held = {
+            **{name: value for name, value in options.items() if name != "transformer_options"},
+            **{name: transformer.get(name) for name in ("patches", "patches_replace")},
+        }
+        found |= dict.fromkeys(name for name, value in held.items() if _holds_batch(value))
+    return list(found)
 
 
 def _holds_batch(value: Any) -> bool:

@@ -41,8 +41,8 @@ class ProvenanceDeterministicMode(io.ComfyNode):
                     "on_fallback",
                     options=[*FALLBACKS],
                     tooltip="What to do when a VAE runs out of memory and would go on in tiles, "
-                    "an operation has no deterministic version, or a model with a LoRA does not "
-                    "fit: note it in the record, or stop.",
+                    "an operation has no deterministic version, a model with a LoRA does not fit, "
+                    "or a CLIP or VAE cannot be pinned: note it in the record, or stop.",
                 ),
                 io.Clip.Input("clip", optional=True),
                 io.Vae.Input("vae", optional=True),

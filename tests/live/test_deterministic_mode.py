@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from comfyui_provenance.trace import compare_traces, parse_trace
 
@@ -110,9 +110,29 @@ def advanced(**options: Any) -> Prompt:
     return prompt
 
 
+def simple_custom(**options: Any) -> Prompt:
+    """Build a picture with core's SamplerCustom."""
+    prompt = custom(**options)
+    prompt["sampler"] = node(
+        "SamplerCustom",
+        model=["loader", 0],
+        add_noise=True,
+        noise_seed=options["seed"],
+        cfg=7.0,
+        positive=["positive", 0],
+        negative=["negative", 0],
+        sampler=["function", 0],
+        sigmas=["sigmas", 0],
+        latent_image=["latent", 0],
+    )
+    del prompt["guider"], prompt["noise"]
+    return prompt
+
+
 SAMPLER_NODES = {
     "KSampler": lambda **kw: prompts.txt2img(sampler_class="KSampler", **kw),
     "KSampler (Advanced)": advanced,
+    "SamplerCustom": simple_custom,
     "SamplerCustomAdvanced, CFGGuider": custom,
     "SamplerCustomAdvanced, BasicGuider": lambda **kw: custom("BasicGuider", **kw),
     "SamplerCustomAdvanced, DualCFGGuider": lambda **kw: custom("DualCFGGuider", **kw),
@@ -401,6 +421,68 @@ def test_a_vae_that_cannot_be_pinned_is_handed_on_and_told(server: ComfyServer, 
     assert [entry["node_id"] for entry in record["determinism"]["demotions"]] == ["decode"]
 
 
+def test_an_embedding_of_which_there_are_two_is_told(server: ComfyServer) -> None:
+    folder = server.base / "models" / "embeddings"
+    for place, value in (("a", 0.1), ("b", 0.2)):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        vectors = {"emb_params": np.full((1, 768), value, dtype=np.float32)}
+        save_file(vectors, folder / place / "twin.safetensors")
+    save_file(vectors, folder / "single.safetensors")
+
+    def told(name: str) -> list[tuple[str, str]]:
+        positive = f"a fox embedding:{name} in the snow"
+        (record,) = run(server, in_mode(prompts.txt2img(seed=109, steps=1, positive=positive)))
+        demotions = record["determinism"]["demotions"]
+        return [(entry["node_id"], entry["kind"]) for entry in demotions]
+
+    assert told("twin") == [("positive", "node_pack")]
+    assert told("single") == []
+
+
+def test_a_node_that_samples_twice_has_both_samplings_told(server: ComfyServer) -> None:
+    prompt = in_mode(prompts.txt2img(seed=110, sampler_class="KSampler"))
+    settings = prompt["sampler"]["inputs"]
+    for name in ("steps", "cfg", "scheduler", "denoise"):
+        del settings[name]
+    prompt["sampler"]["class_type"] = "TestTwice"
+
+    (record,) = run(server, prompt)
+
+    entries = [(entry["node_id"], entry["seed"]) for entry in record["samplings"]]
+    assert entries == [("sampler", "110"), ("sampler", "111")]
+    assert [trace["index"] for trace in record["trace"]] == [0, 1]
+    assert record["samplings"][1]["latent_in"] == record["samplings"][0]["latent_out"]
+    assert record["tuple"]["seed"] == "111"
+
+
+def test_a_sampler_does_not_unpin_a_pinned_model(server: ComfyServer) -> None:
+    prompt = in_mode(prompts.txt2img(seed=111, steps=1), precision="fp32")
+    prompt["sampler"]["inputs"]["deterministic_mode"] = False
+
+    (record,) = run(server, prompt)
+
+    sampling = record["samplings"][0]
+    assert sampling["deterministic_mode"] is True
+    assert sampling["mode"]["precision"] == "fp32"
+
+
+def test_a_sampler_that_draws_from_the_global_generator_is_seeded(server: ComfyServer) -> None:
+    def made(*, pinned: bool, turn: int) -> str:
+        prompt = custom(seed=112, steps=3)
+        prompt["noise"] = node("DisableNoise")
+        prompt["function"] = node(
+            "SamplerLCMUpscale", scale_ratio=1.0, scale_steps=-1, upscale_method="bilinear"
+        )
+        prompt = in_mode(prompt) if pinned else prompt
+        prompt["sampler"]["inputs"]["turn"] = turn
+        (record,) = run(server, prompt)
+        digest: str = record["subject"]["digest"]
+        return digest
+
+    assert len({made(pinned=True, turn=turn) for turn in range(3)}) == 1
+    assert len({made(pinned=False, turn=turn) for turn in range(3)}) == 3
+
+
 # --- fallbacks ------------------------------------------------------------------------------
 
 
@@ -629,10 +711,13 @@ def test_masks_and_latents_are_told_apart_by_image(server: ComfyServer) -> None:
         prompt["sampler"]["inputs"]["latent_image"] = ["placed", 0]
         return in_mode(prompt, batch_invariant=True)
 
-    together = digests(run(server, build()))
+    records = run(server, build())
+    together = digests(records)
     alone = [digests(run(server, build(image)))[0] for image in range(3)]
 
     assert together == alone
+    (encoding,) = [entry for entry in records[0]["operations"] if entry["node_id"] == "encode"]
+    assert encoding["images_per_forward"] == {"1": 3}
     assert len(set(together)) == 3
 
 

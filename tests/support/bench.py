@@ -18,8 +18,8 @@ from comfyui_provenance.numerics.step_trace import StepTracer
 from support import prompts
 from support.server import ComfyServer, ServerError
 
-ROUNDS = 9
-FEW_STEPS, MANY_STEPS = 2, 10
+ROUNDS = 7
+FEW_STEPS, MANY_STEPS = 2, 6
 """Two lengths of one sampling: their difference is steps alone, without loading and decoding."""
 
 TRACED = {"256x256, SD 1.5": (1, 4, 32, 32), "1024x1024, Flux": (1, 16, 128, 128)}
@@ -50,7 +50,7 @@ def main() -> int:
                 (torch_attention, _stock),
             )
             _compare_steps(
-                "a step of 4 images, batch invariant / not",
+                "a step of 2 images, batch invariant / not",
                 (server, _batch(invariant=True)),
                 (server, _batch(invariant=False)),
             )
@@ -76,7 +76,7 @@ def _pinned(round_: int, steps: int) -> prompts.Prompt:
 def _batch(*, invariant: bool) -> Sampling:
     def build(round_: int, steps: int) -> prompts.Prompt:
         prompt = _stock(round_ + (3000 if invariant else 4000), steps)
-        prompt["latent"]["inputs"]["batch_size"] = 4
+        prompt["latent"]["inputs"]["batch_size"] = 2
         return prompts.in_mode(prompt, batch_invariant=invariant)
 
     return build

@@ -178,58 +178,60 @@ class _Scope:
     """The pinned state of the process: who holds it, and who has joined."""
 
     def __init__(self) -> None:
+        # Held while flags are pinned or put back, so that nobody joins halfway.
         self._lock = Lock()
         self._owner: int | None = None
-        self._depth = 0
-        self._joined = 0
+        self._held: list[ExitStack] = []
         self._left: ExitStack | None = None
+        self._joined = 0
         self._listening: list[list[str]] = []
 
     @contextmanager
     def entered(self, messages: list[str], *, strict: bool) -> Generator[None]:
         """Hold the scope, or join that of another thread."""
+        joins = self._enter(messages, strict=strict)
+        try:
+            yield
+        finally:
+            self._leave(messages, joins=joins)
+
+    def _enter(self, messages: list[str], *, strict: bool) -> bool:
+        """Pin the flags unless another thread has.
+
+        Returns:
+            Whether the scope is another thread's.
+        """
         with self._lock:
-            joins = self._owner not in (None, get_ident()) or self._left is not None
+            joins = self._left is not None or self._owner not in (None, get_ident())
             if joins:
                 self._joined += 1
             else:
-                self._owner = get_ident()
-                self._depth += 1
-        self._listening.append(messages)
-        try:
-            if joins:
-                yield
-            else:
                 with ExitStack() as restore:
                     _pin(restore, strict=strict)
-                    if self._depth == 1:
+                    if not self._held:
                         restore.enter_context(self._hearing())
-                    try:
-                        yield
-                    finally:
-                        self._hand_over(restore)
-        finally:
+                    self._held.append(restore.pop_all())
+                self._owner = get_ident()
+            self._listening.append(messages)
+        return joins
+
+    def _leave(self, messages: list[str], *, joins: bool) -> None:
+        """Put the flags back, or leave that to the last of those who are still inside."""
+        with self._lock:
             # By identity: equal lists of two scopes are two.
             self._listening = [found for found in self._listening if found is not messages]
-            self._leave(joins=joins)
-
-    def _hand_over(self, restore: ExitStack) -> None:
-        """Leave the flags pinned for those who have joined and are still inside."""
-        with self._lock:
-            if self._depth == 1 and self._joined:
-                self._left = restore.pop_all()
-
-    def _leave(self, *, joins: bool) -> None:
-        with self._lock:
+            restore = None
             if joins:
                 self._joined -= 1
             else:
-                self._depth -= 1
-                if self._depth == 0:
+                restore = self._held.pop()
+                if not self._held:
                     self._owner = None
-            restore = self._left if self._joined == 0 else None
+                    if self._joined:
+                        self._left, restore = restore, None
+            if self._left is not None and not self._joined:
+                self._left, restore = None, self._left
             if restore is not None:
-                self._left = None
                 restore.close()
 
     @contextmanager

@@ -16,6 +16,7 @@ import comfy.patcher_extension
 import comfy.samplers
 import comfy.sd
 import comfy.taesd.taesd
+import nodes
 import torch
 from aiohttp import web
 from server import PromptServer
@@ -263,6 +264,36 @@ class TestUnusualUse:
         return image, samples, [[cond + moved, more] for cond, more in positive]
 
 
+class TestTwice:
+    """Samples twice in one execution, as detailers do for each part of an image."""
+
+    RETURN_TYPES = ("LATENT",)
+    FUNCTION = "sample"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "positive": ("CONDITIONING",),
+                "negative": ("CONDITIONING",),
+                "latent_image": ("LATENT",),
+                "seed": ("INT", {}),
+                "sampler_name": ("STRING", {}),
+            }
+        }
+
+    def sample(self, model, positive, negative, latent_image, seed, sampler_name):  # noqa: ANN001, ANN201
+        """Sample, and sample the result again with the next seed."""
+        for more in (0, 1):
+            (latent_image,) = nodes.common_ksampler(
+                model, seed + more, 2, 7.0, sampler_name, "normal", positive, negative, latent_image
+            )
+        return (latent_image,)
+
+
 class TestRandomSeed:
     """Gives another seed each time, as several packs' nodes do."""
 
@@ -416,6 +447,7 @@ NODE_CLASS_MAPPINGS = {
     "TestOddModel": TestOddModel,
     "TestUnusualUse": TestUnusualUse,
     "TestRandomSeed": TestRandomSeed,
+    "TestTwice": TestTwice,
     "TestOtherVAE": TestOtherVAE,
     "TestBatchMasks": TestBatchMasks,
     "TestPlaceInBatch": TestPlaceInBatch,
