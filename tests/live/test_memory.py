@@ -11,12 +11,13 @@ from support import prompts
 from support.server import ComfyServer
 from support.tampering import record_of
 
-SCARCE_MEMORY = Path(__file__).parents[1] / "packs" / "scarce_memory"
+PACKS = Path(__file__).parents[1] / "packs"
+SCARCE_MEMORY, PACK = PACKS / "scarce_memory", PACKS / "determinism"
 
 
 @pytest.fixture(scope="module")
 def server(server_with: Any) -> ComfyServer:
-    found: ComfyServer = server_with(packs=(SCARCE_MEMORY,))
+    found: ComfyServer = server_with(packs=(SCARCE_MEMORY, PACK))
     return found
 
 
