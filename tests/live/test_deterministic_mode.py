@@ -670,6 +670,33 @@ def test_a_size_that_torch_draws_in_another_order_makes_no_exception(
     assert together == alone
 
 
+@pytest.mark.parametrize("noise", ["comfy", "portable"])
+def test_each_image_has_a_noise_of_its_own_at_each_step(server: ComfyServer, noise: str) -> None:
+    def drawn(image: int | None, *, batch_invariant: bool = True) -> Any:
+        prompt = custom(seed=113, steps=2, batch_size=3)
+        prompt["function"] = node("TestStepNoise")
+        prompt["latents"] = node(
+            "SaveLatent",
+            samples=["sampler", 0],
+            filename_prefix=f"noise/{noise}_{image}_{batch_invariant}",
+        )
+        prompt = in_mode(prompt, noise=noise, batch_invariant=batch_invariant)
+        history = server.run(prompt if image is None else one_of_batch(prompt, image))
+        (latent,) = history.outputs["latents"]["latents"]
+        path = server.base / "output" / latent["subfolder"] / latent["filename"]
+        return load_file(path)["latent_tensor"].reshape(-1, 4 * 16 * 16)
+
+    together = drawn(None)
+    alone = np.concatenate([drawn(image) for image in range(3)])
+
+    assert np.array_equal(together, alone)
+    correlations = np.corrcoef(together)
+    assert np.abs(correlations - np.eye(3)).max() < 0.15
+    # Only the option changes the noise: without it, it is core's (and portable noise the same).
+    cores = drawn(None, batch_invariant=False)
+    assert np.array_equal(cores, together) is (noise == "portable")
+
+
 def test_progress_and_denoised_output_are_those_of_the_whole_batch(server: ComfyServer) -> None:
     prompt = in_mode(custom(seed=88, steps=2, batch_size=3), batch_invariant=True)
     prompt["decode"]["inputs"]["samples"] = ["sampler", 1]

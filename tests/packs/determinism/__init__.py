@@ -19,6 +19,7 @@ import comfy.taesd.taesd
 import nodes
 import torch
 from aiohttp import web
+from comfy.k_diffusion.sampling import default_noise_sampler
 from server import PromptServer
 
 _REAL_DECODE = comfy.taesd.taesd.TAESD.decode
@@ -264,6 +265,38 @@ class TestUnusualUse:
         return image, samples, [[cond + moved, more] for cond, more in positive]
 
 
+def _give_step_noise(  # noqa: ANN202 - core's form
+    model,  # noqa: ANN001
+    x,  # noqa: ANN001
+    sigmas,  # noqa: ANN001
+    extra_args=None,  # noqa: ANN001
+    callback=None,  # noqa: ANN001
+    disable=None,  # noqa: ANN001
+    noise_sampler=None,  # noqa: ANN001
+):
+    """Give what a stochastic sampler would add at its first step, as core's draw it."""
+    del model, callback, disable
+    draw = noise_sampler or default_noise_sampler(x, seed=extra_args["seed"])
+    return draw(sigmas[0], sigmas[1])
+
+
+class TestStepNoise:
+    """A sampler whose result is the noise of its first step."""
+
+    RETURN_TYPES = ("SAMPLER",)
+    FUNCTION = "make"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        return {"required": {}}
+
+    def make(self):  # noqa: ANN201 - as node packs are written
+        """Wrap the function as core's are."""
+        return (comfy.samplers.KSAMPLER(_give_step_noise),)
+
+
 class TestTwice:
     """Samples twice in one execution, as detailers do for each part of an image."""
 
@@ -448,6 +481,7 @@ NODE_CLASS_MAPPINGS = {
     "TestUnusualUse": TestUnusualUse,
     "TestRandomSeed": TestRandomSeed,
     "TestTwice": TestTwice,
+    "TestStepNoise": TestStepNoise,
     "TestOtherVAE": TestOtherVAE,
     "TestBatchMasks": TestBatchMasks,
     "TestPlaceInBatch": TestPlaceInBatch,
