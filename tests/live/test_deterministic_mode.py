@@ -479,8 +479,11 @@ def test_a_sampler_that_draws_from_the_global_generator_is_seeded(server: ComfyS
         digest: str = record["subject"]["digest"]
         return digest
 
-    assert len({made(pinned=True, turn=turn) for turn in range(3)}) == 1
-    assert len({made(pinned=False, turn=turn) for turn in range(3)}) == 3
+    # In turn: what is not pinned moves the generator on.
+    found = [(made(pinned=True, turn=turn), made(pinned=False, turn=turn)) for turn in range(3)]
+
+    assert len({pinned for pinned, _ in found}) == 1
+    assert len({unpinned for _, unpinned in found}) == 3
 
 
 # --- fallbacks ------------------------------------------------------------------------------
@@ -802,8 +805,13 @@ def test_what_looks_at_a_whole_batch_is_refused_by_name(server: ComfyServer) -> 
     with pytest.raises(PromptFailed, match="batch_invariant: 'shared_test' stands around"):
         server.run(build("options", 2))
     assert len(run(server, build("options", 1))) == 1
-    # Inside our own wrapper it sees one image at a time.
+    # Inside our own wrapper it sees one image at a time, also where it was there first.
     assert len(run(server, build("model", 2))) == 2
+    before = build("model", 2)
+    before["shared"]["inputs"]["model"] = ["loader", 0]
+    before["mode"]["inputs"]["model"] = ["shared", 0]
+    before["sampler"]["inputs"]["model"] = ["mode", 0]
+    assert len(run(server, before)) == 2
 
 
 @pytest.mark.parametrize(
@@ -854,14 +862,19 @@ def test_a_vae_with_attention_is_pinned(server: ComfyServer) -> None:
         return prompt
 
     found: dict[bool, set[tuple[str, ...]]] = {True: set(), False: set()}
+    decoded: set[str] = set()
     for pinned in found:
         for free_bytes in (None, LITTLE):
             server.post_json("/test/free_memory", {"bytes": free_bytes})
             server.free()
-            found[pinned].add(tuple(digests(run(server, build(pinned=pinned)))))
+            records = run(server, build(pinned=pinned))
+            found[pinned].add(tuple(digests(records)))
+            decoded |= {entry["output"] for entry in records[0]["operations"][-1:] if pinned}
 
     assert len(found[True]) == 1
     assert len(found[False]) == 2
+    # To the last bit of what was decoded: 8 bits would hide what slices of attention change.
+    assert len(decoded) == 1
 
 
 # --- the trace ------------------------------------------------------------------------------
