@@ -14,6 +14,9 @@ from ..src.comfyui_provenance.numerics.determinism import deterministic
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import CauseKind
 
+KEY: Final = "provenance"
+"""The key of this pack's wrappers and of its mode on a model."""
+
 PRECISIONS: Final = ("as loaded", "fp32")
 FALLBACKS: Final = ("record", "error")
 NOISES: Final = ("comfy", "portable")
@@ -82,6 +85,12 @@ class Demotion:
 
     kind: CauseKind
     message: str
+
+
+def mode_of(model: Any) -> Mode | None:
+    """Give the mode that a model was pinned with."""
+    mode = model.get_attachment(KEY)
+    return mode if isinstance(mode, Mode) else None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import math
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -117,6 +118,10 @@ class Observation:
             "warnings": [],
             **self.fields,
         }
+
+
+running: ContextVar[Observation | None] = ContextVar("running", default=None)
+"""The sampling that is running."""
 
 
 def describe_request(

@@ -42,10 +42,14 @@ def pin_clip(clip: Any, mode: Mode) -> Any:
         mode: What to pin.
     """
     pinned = clip.clone()
-    if not isinstance(pinned, _PinnedClip):
+    if not _is_pinned(pinned):
         pinned.__class__ = _pinned_class(type(pinned))
     pinned.provenance_mode = mode
     return pinned
+
+
+def _is_pinned(part: Any) -> bool:
+    return isinstance(part, _PinnedClip)
 
 
 class _PinnedClip:
@@ -59,15 +63,17 @@ class _PinnedClip:
 
     def clone(self: Any, *args: Any, **kw: Any) -> Any:
         """Clone it, pinned: core's own clone is a plain CLIP."""
-        cloned = super().clone(*args, **kw)
+        core: Any = super()
+        cloned = core.clone(*args, **kw)
         cloned.__class__ = type(self)
         cloned.provenance_mode = self.provenance_mode
         return cloned
 
     def tokenize(self: Any, *args: Any, **kw: Any) -> Any:
         """Cut a text into tokens; what it warns of is told with the encoding that follows."""
+        core: Any = super()
         with heard_warnings() as heard:
-            tokens = super().tokenize(*args, **kw)
+            tokens = core.tokenize(*args, **kw)
         self.provenance_heard = [*getattr(self, "provenance_heard", ()), *heard]
         return tokens
 
@@ -89,17 +95,20 @@ class _PinnedClip:
 
     def encode_from_tokens(self: Any, *args: Any, **kw: Any) -> Any:
         """Encode one text."""
-        method = super().encode_from_tokens
+        core: Any = super()
+        method = core.encode_from_tokens
         return _watched(self, "text_encode", lambda: method(*args, **kw))
 
     def encode_from_tokens_scheduled(self: Any, *args: Any, **kw: Any) -> Any:
         """Encode one text for each part of a schedule."""
-        method = super().encode_from_tokens_scheduled
+        core: Any = super()
+        method = core.encode_from_tokens_scheduled
         return _watched(self, "text_encode", lambda: method(*args, **kw))
 
     def generate(self: Any, *args: Any, **kw: Any) -> Any:
         """Write a text."""
-        method = super().generate
+        core: Any = super()
+        method = core.generate
         return _watched(self, "text_generate", lambda: method(*args, **kw))
 
 

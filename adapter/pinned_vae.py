@@ -84,7 +84,7 @@ def pin_vae(vae: Any, mode: Mode) -> Any:
     """
     pinned = copy.copy(vae)
     pinned.patcher = vae.patcher.clone()
-    if not isinstance(pinned, _PinnedVae):
+    if not _is_pinned(pinned):
         pinned.__class__ = _pinned_class(type(vae))
     pinned.provenance_mode = mode
     for name in _attention_attributes(pinned):
@@ -94,6 +94,10 @@ def pin_vae(vae: Any, mode: Mode) -> Any:
         pinned.patcher.force_cast_weights = True
         pinned.patcher.patches_uuid = uuid4()  # load anew, as `set_model_compute_dtype` does
     return pinned
+
+
+def _is_pinned(part: Any) -> bool:
+    return isinstance(part, _PinnedVae)
 
 
 class _PinnedVae:
@@ -116,7 +120,8 @@ class _PinnedVae:
                 "a video together; decode one, or switch batch_invariant off"
             )
         one_by_one = not frames and not getattr(samples_in, "is_nested", False)
-        method = super().decode
+        core: Any = super()
+        method = core.decode
         return _watched(
             self,
             "vae_decode",
@@ -128,18 +133,21 @@ class _PinnedVae:
     def encode(self: Any, pixel_samples: torch.Tensor) -> torch.Tensor:
         """Encode images, one at a time; the frames of a video together."""
         one_by_one = self.latent_dim == 2 and pixel_samples.ndim == 4
-        return _watched(self, "vae_encode", pixel_samples, super().encode, one_by_one=one_by_one)
+        core: Any = super()
+        return _watched(self, "vae_encode", pixel_samples, core.encode, one_by_one=one_by_one)
 
     def decode_tiled(self: Any, samples: Any, *args: Any, **kw: Any) -> torch.Tensor:
         """Decode in the tiles that were asked for."""
-        method = super().decode_tiled
+        core: Any = super()
+        method = core.decode_tiled
         return _watched(
             self, "vae_decode", samples, lambda found: method(found, *args, **kw), may_tile=True
         )
 
     def encode_tiled(self: Any, pixel_samples: torch.Tensor, *args: Any, **kw: Any) -> torch.Tensor:
         """Encode in the tiles that were asked for."""
-        method = super().encode_tiled
+        core: Any = super()
+        method = core.encode_tiled
         return _watched(
             self,
             "vae_encode",
