@@ -925,7 +925,7 @@ def _noise_image(seed: int) -> bytes:
 
 def self_test(server: ComfyServer, **inputs: Any) -> dict[str, Any]:
     """Run the self test on a small picture, and give its report."""
-    prompt = prompts.txt2img(seed=95, steps=4, width=256, height=256)
+    prompt = prompts.txt2img(seed=95, steps=4)
     settings = prompt.pop("sampler")["inputs"]
     del prompt["save"], prompt["decode"]
     vae = inputs.pop("vae", None)

@@ -54,6 +54,7 @@ def test_pinned_each_image_has_one_pixel_digest(servers: dict[str, ComfyServer])
 
     assert matrix.unstable() == {}
     assert matrix.same_images() == []
+    assert matrix.never_alone() == []
     assert len(matrix.digests) == 36 * fault_matrix.IMAGES
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +77,18 @@ class Matrix:
         """Note one image."""
         self.digests.setdefault((case, image), {}).setdefault(digest, []).append(where)
 
+    @classmethod
+    def joined(cls, matrices: Iterable[Matrix]) -> Matrix:
+        """Put what several servers made into one."""
+        whole = cls()
+        for matrix in matrices:
+            whole.runs += matrix.runs
+            for (case, image), found in matrix.digests.items():
+                for digest, places in found.items():
+                    for where in places:
+                        whole.add(case, image, digest, where)
+        return whole
+
     def unstable(self) -> dict[str, dict[str, list[str]]]:
         """List the images that have more than one digest."""
         return {
@@ -83,6 +96,16 @@ class Matrix:
             for (case, image), found in sorted(self.digests.items())
             if len(found) > 1
         }
+
+    def never_alone(self) -> list[str]:
+        """List the images of each sampler that were made in a batch only."""
+        alone = {
+            (case.sampler, image)
+            for (case, image), found in self.digests.items()
+            if any(where.endswith("alone") for places in found.values() for where in places)
+        }
+        wanted = {(case.sampler, image) for case, image in self.digests}
+        return [f"{sampler} image {image}" for sampler, image in sorted(wanted - alone)]
 
     def same_images(self) -> list[str]:
         """List the cases in which two images of the batch are the same."""
@@ -148,17 +171,30 @@ def make(
         cells: in any order; they are made so that servers start as seldom as possible.
         pinned: in Deterministic Mode with batch invariance, or as core makes them.
     """
-    matrix = Matrix()
     ordered = sorted(cells, key=lambda item: (item[1], item[0]))
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(
+            lambda cache: _make_cells(
+                servers[cache], [item for item in ordered if item[1].cache == cache], pinned=pinned
+            ),
+            servers,
+        )
+        return Matrix.joined(made)
+
+
+def _make_cells(server: ComfyServer, cells: list[tuple[Case, Cell]], *, pinned: bool) -> Matrix:
+    """Make the cells of one server, which come in its order."""
+    matrix = Matrix()
     turns: Counter[Case] = Counter()
-    for group, members in itertools.groupby(ordered, key=lambda item: item[1]):
-        server = servers[group.cache]
+    for group, members in itertools.groupby(cells, key=lambda item: item[1]):
         if group.state == "restart":
             server.restart()
         server.post_json("/test/free_memory", {"bytes": _free_bytes(group.memory)})
         try:
             for case, cell in members:
-                _make_case(server, matrix, case, cell, turns[case], pinned=pinned)
+                # The servers begin with different images, so that each is once alone.
+                turn = turns[case] + CACHES.index(cell.cache)
+                _make_case(server, matrix, case, cell, turn, pinned=pinned)
                 turns[case] += 1
         finally:
             server.post_json("/test/free_memory", {"bytes": None})
