@@ -641,6 +641,29 @@ def test_each_image_of_a_batch_is_that_image_alone(server: ComfyServer, sampler_
     assert len(set(together)) == 3
 
 
+@pytest.mark.full
+def test_every_sampler_of_cores_list_makes_each_image_as_if_alone(server: ComfyServer) -> None:
+    (names,) = server.get_json("/object_info/KSampler")["KSampler"]["input"]["required"][
+        "sampler_name"
+    ][:1]
+
+    def build(sampler_name: str) -> Prompt:
+        prompt = prompts.txt2img(
+            seed=114, steps=2, batch_size=3, sampler_class="KSampler", sampler_name=sampler_name
+        )
+        return in_mode(prompt, batch_invariant=True)
+
+    differing = []
+    for name in names:
+        together = digests(run(server, build(name)))
+        alone = digests(run(server, one_of_batch(build(name), 2)))
+        if together[2:] != alone or len(set(together)) != 3:
+            differing.append(name)
+
+    assert len(names) > 40
+    assert differing == []
+
+
 def test_without_it_an_image_depends_on_its_batch(server: ComfyServer) -> None:
     def build() -> Prompt:
         return in_mode(
