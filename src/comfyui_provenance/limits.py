@@ -40,3 +40,9 @@ NODE_ID_CHARS: Final = 256
 
 NAME_CHARS: Final = 4096
 """A class type, an input's name or a file's name."""
+
+EXIF_ENTRY_COUNT: Final = 1024
+"""Entries of one EXIF directory. Cameras write under 100."""
+
+EXIF_NUMBERS_BYTES: Final = 64 * 1024
+"""One list of numbers of foreign EXIF that an edit carries over: more than a whole JPEG's EXIF."""

@@ -11,9 +11,9 @@ from PIL import Image
 from comfyui_provenance.containers.png import embed_text, read_text, remove_text
 from comfyui_provenance.pixels import Pixels, decode_pixels, digest_pixels, encode_png
 
-from support.strategies import keywords, pixels, png_texts
+from support.strategies import deep_pixels, keywords, pixels, png_texts, unicode_texts
 
-texts = st.dictionaries(keywords, png_texts, max_size=4)
+texts = st.dictionaries(keywords, png_texts | unicode_texts, max_size=4)
 
 
 @given(pixels(), texts)
@@ -49,7 +49,7 @@ def test_removing_undoes_embedding(written: dict[str, str]) -> None:
     assert remove_text(embed_text(file, written), written) == file
 
 
-@given(pixels(), texts)
+@given(pixels() | deep_pixels(), texts)
 def test_embedding_does_not_touch_the_pixels(image: Pixels, written: dict[str, str]) -> None:
     file = embed_text(encode_png(image), written)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
 
 from comfyui_provenance.containers.png import SIGNATURE
 from comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
@@ -78,3 +82,57 @@ def png_of(*between: bytes, after: bytes = b"") -> bytes:
 def check_of(level: Level, name: str = "pixels") -> Check:
     """Build a check of this level about nothing in particular."""
     return Check(name, level, None, None, "Compared.")
+
+
+def image_file(kind: str, pixels: Pixels | None = None, **options: Any) -> bytes:
+    """Build an image file with Pillow; of a gradient if nothing else is given."""
+    image = pixels or gradient()
+    size = (image.width, image.height)
+    file = BytesIO()
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.channels]
+    Image.frombytes(mode, size, image.samples).save(file, kind, **options)
+    return file.getvalue()
+
+
+def entry_of(
+    tag: int, value: bytes, kind: int = 2, count: int | None = None
+) -> tuple[int, int, int, bytes]:
+    """Build an entry of an EXIF directory; kind 2 is ASCII, 3 SHORT, 4 LONG, 7 undefined."""
+    sizes = {3: 2, 4: 4, 5: 8}
+    return tag, kind, len(value) // sizes.get(kind, 1) if count is None else count, value
+
+
+def tiff_of(*entries: tuple[int, int, int, bytes], order: str = ">") -> bytes:
+    """Build EXIF of one directory, by hand, so that it may also be wrong.
+
+    Args:
+        entries: As `entry_of` gives them. Values of more than 4 bytes go behind the directory.
+        order: `>` or `<`.
+    """
+    start = 8 + 2 + 12 * len(entries) + 4
+    directory, values = struct.pack(f"{order}H", len(entries)), b""
+    for tag, kind, count, value in entries:
+        directory += struct.pack(f"{order}HHL", tag, kind, count)
+        if len(value) <= 4:
+            directory += value.ljust(4, b"\0")
+        else:
+            directory += struct.pack(f"{order}L", start + len(values))
+            values += value
+    header = {">": b"MM\0*", "<": b"II*\0"}[order] + struct.pack(f"{order}L", 8)
+    return header + directory + bytes(4) + values
+
+
+def segment_of(marker: int, body: bytes = b"") -> bytes:
+    """Build a JPEG segment with its length."""
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
+
+
+def riff_chunk_of(kind: bytes, body: bytes = b"") -> bytes:
+    """Build a WebP chunk with its length and padding."""
+    return struct.pack("<4sL", kind, len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def webp_of(*chunks: bytes) -> bytes:
+    """Build a WebP file of these chunks."""
+    body = b"WEBP" + b"".join(chunks)
+    return b"RIFF" + struct.pack("<L", len(body)) + body

@@ -83,6 +83,15 @@ def pixels(draw: st.DrawFn) -> Pixels:
     return Pixels(draw(st.binary(min_size=count, max_size=count)), height, width, channels)
 
 
+@st.composite
+def deep_pixels(draw: st.DrawFn) -> Pixels:
+    """Small images of every layout with 16 bits."""
+    image = draw(pixels())
+    size = len(image.samples) * 2
+    samples = draw(st.binary(min_size=size, max_size=size))
+    return Pixels(samples, image.height, image.width, image.channels, bits=16)
+
+
 png_texts = st.text(st.characters(min_codepoint=1, max_codepoint=0x7E), max_size=40)
 """ASCII without NUL."""
 
@@ -94,6 +103,28 @@ keywords = st.lists(st.text(_keyword_chars, min_size=1, max_size=20), min_size=1
     " ".join
 )
 """Keywords as PNG 11.3.4.2 allows them."""
+
+unicode_texts = st.text(
+    st.characters(codec="utf-8", min_codepoint=1) | st.sampled_from("\ufeffĀ℀"),
+    max_size=40,
+)
+"""Unicode without NUL and surrogates, among it what can be taken for the other byte order."""
+
+_further_keywords = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,78}", fullmatch=True).filter(
+    lambda keyword: keyword not in {"prompt", "workflow", "provenance", "Prompt", "Workflow"}
+)
+
+
+@st.composite
+def exif_texts(draw: st.DrawFn) -> dict[str, str]:
+    """Texts that EXIF has room for: three of ComfyUI's, `parameters` and two more."""
+    own = draw(st.lists(st.sampled_from(["prompt", "workflow", "provenance"]), unique=True))
+    further = draw(st.lists(_further_keywords, max_size=2, unique=True))
+    texts = {keyword: draw(png_texts) for keyword in own + further}
+    if draw(st.booleans()):
+        texts["parameters"] = draw(unicode_texts)
+    return texts
+
 
 levels = st.sampled_from(Level)
 

@@ -1,8 +1,8 @@
 """PNG text: read it, embed it, remove it; the other chunks are never touched.
 
-Text is written as uncompressed ASCII `tEXt` alone. ComfyUI's page ignores
-`zTXt`, decodes `tEXt` as UTF-8 though the standard says Latin-1, and hangs on a
-compressed `iTXt`, whatever its keyword (measured on frontend 1.47.12 and 1.58.1).
+Text is written uncompressed: ASCII as `tEXt`, other text as `iTXt`. ComfyUI's page
+ignores `zTXt`, decodes `tEXt` as UTF-8 though the standard says Latin-1, and hangs on
+a compressed `iTXt`, whatever its keyword (measured on frontend 1.47.12 and 1.58.1).
 Paragraphs are those of the standard's second edition, ISO/IEC 15948:2004.
 """
 
@@ -16,9 +16,13 @@ from typing import Final
 
 from .. import limits
 from ..errors import ContainerError, LimitError
+from . import exif
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_METADATA_KINDS: Final = _TEXT_KINDS | {b"eXIf", b"tIME", b"comf"}
+"""`comf` is where ComfyUI keeps the texts of an animation, behind the first frame."""
+
 _KEYWORD_CHARS: Final = 79
 _HEADER_BYTES: Final = 13
 
@@ -63,13 +67,14 @@ def read_text(data: bytes) -> dict[str, str]:
 def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
     """Put texts into a PNG file, in place of all its text with the same keywords.
 
-    Each becomes one `tEXt` right after IHDR, in the order given. Every other
-    chunk, and whatever follows IEND, keeps its bytes and its place: also a
-    compressed `iTXt` of another keyword, though such a file hangs ComfyUI's page.
+    Each becomes one chunk right after IHDR, in the order given: `tEXt` for ASCII, else
+    `iTXt`. Every other chunk, and whatever follows IEND, keeps its bytes and its place:
+    also a compressed `iTXt` of another keyword, though such a file hangs ComfyUI's page.
+    The file is copied once, however many texts there are.
 
     Args:
         data: A whole PNG file.
-        texts: ASCII by keyword.
+        texts: Text without NUL by keyword.
 
     Raises:
         LimitError: A text is larger than `limits` lets it be read back.
@@ -90,6 +95,26 @@ def remove_text(data: bytes, keywords: Collection[str]) -> bytes:
         ContainerError: The file is not a whole PNG with right checksums.
     """
     return _replace(data, keywords, b"")
+
+
+def strip(data: bytes) -> bytes:
+    """Remove text, EXIF, time, ComfyUI's own chunk and what follows the end of the image.
+
+    What decides the displayed pixels stays: colour profile and space, transparency, and of
+    EXIF the orientation.
+
+    Raises:
+        LimitError: The file or its chunks exceed `limits`.
+        ContainerError: The file is not a whole PNG with right checksums.
+    """
+    source = memoryview(data)
+    pieces: list[memoryview | bytes] = [SIGNATURE]
+    for chunk in _walk(data):
+        if chunk.kind == b"eXIf" and (orientation := exif.keep_orientation(bytes(chunk.body))):
+            pieces.append(_build_chunk(b"eXIf", orientation.removeprefix(exif.PREFIX)))
+        elif chunk.kind not in _METADATA_KINDS:
+            pieces.append(source[chunk.start : chunk.end])
+    return b"".join(pieces)
 
 
 def _walk(data: bytes) -> Generator[_Chunk]:
@@ -191,18 +216,24 @@ def _to_chunk(keyword: str, text: str) -> bytes:
             f"expected a keyword of 1 to {_KEYWORD_CHARS} printable Latin-1 characters with single"
             f" spaces inside alone, got {keyword[:100]!r}"
         )
-    if not text.isascii() or "\0" in text:
-        raise ContainerError(f"expected ASCII without NUL under {keyword!r}, got other text")
-    if len(text) > limits.TEXT_BYTES:
+    if "\0" in text:
+        raise ContainerError(f"expected text without NUL under {keyword!r}, got NUL in it")
+    try:
+        encoded = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ContainerError(f"expected Unicode under {keyword!r}: {error.reason}") from error
+    if len(encoded) > limits.TEXT_BYTES:
         raise LimitError(
-            f"expected at most {limits.TEXT_BYTES} bytes under {keyword!r}, got {len(text)}"
+            f"expected at most {limits.TEXT_BYTES} bytes under {keyword!r}, got {len(encoded)}"
         )
-    body = keyword.encode("latin-1") + b"\0" + text.encode("ascii")
-    return struct.pack(">I4s", len(body), b"tEXt") + body + _to_crc(b"tEXt" + body)
+    # PNG 11.3.4.5, for iTXt: not compressed, method 0, no language, no translated keyword.
+    kind, before = (b"tEXt", b"\0") if text.isascii() else (b"iTXt", b"\0\0\0\0\0")
+    return _build_chunk(kind, keyword.encode("latin-1") + before + encoded)
 
 
-def _to_crc(kind_and_body: bytes) -> bytes:
-    return struct.pack(">I", zlib.crc32(kind_and_body))
+def _build_chunk(kind: bytes, body: bytes) -> bytes:
+    crc = zlib.crc32(body, zlib.crc32(kind))
+    return struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", crc)
 
 
 def _is_keyword(keyword: str) -> bool:

@@ -10,10 +10,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comfyui_provenance import limits
-from comfyui_provenance.containers.png import SIGNATURE, embed_text, read_text, remove_text
+from comfyui_provenance.containers.png import SIGNATURE, embed_text, read_text, remove_text, strip
 from comfyui_provenance.errors import ContainerError, LimitError
 
-from support.builders import chunk_of, png_of, stored
+from support.builders import chunk_of, entry_of, png_of, stored, tiff_of
 
 COMPRESSED_XMP = chunk_of(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<x/>"))
 
@@ -111,6 +111,14 @@ def test_text_is_embedded_right_after_the_header() -> None:
     assert carrying == plain[:33] + inserted + plain[33:]
 
 
+def test_text_past_ascii_is_embedded_as_uncompressed_utf_8() -> None:
+    file = embed_text(png_of(), {"parameters": "café\nSteps: 1"})
+
+    assert file == png_of(chunk_of(b"iTXt", b"parameters\0\0\0\0\0caf\xc3\xa9\nSteps: 1"))
+    with Image.open(BytesIO(file)) as image:
+        assert image.info == {"parameters": "café\nSteps: 1"}
+
+
 def test_embedding_replaces_the_keyword_in_all_kinds_of_text() -> None:
     file = png_of(
         chunk_of(b"tEXt", b"a\0one"),
@@ -142,8 +150,8 @@ def test_removing_takes_the_keywords_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("keyword", "text", "message"),
     [
-        pytest.param("a", "café", "ASCII without NUL under 'a'", id="text past ASCII"),
-        pytest.param("a", "x\0y", "ASCII without NUL under 'a'", id="NUL in the text"),
+        pytest.param("a", "x\0y", "text without NUL under 'a'", id="NUL in the text"),
+        pytest.param("a", "\ud800", "Unicode under 'a': surrogates", id="a lone surrogate"),
         pytest.param("", "x", "keyword of 1 to 79", id="no keyword"),
         pytest.param("a" * 80, "x", "keyword of 1 to 79", id="a long keyword"),
         pytest.param(" a", "x", "keyword of 1 to 79", id="a leading space"),
@@ -180,3 +188,25 @@ def test_a_damaged_file_is_not_edited() -> None:
 
     with pytest.raises(ContainerError, match="damaged"):
         embed_text(damaged, {"a": "b"})
+
+
+def test_stripping_leaves_what_decides_the_pixels() -> None:
+    kept = [chunk_of(kind, b"x") for kind in (b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"tRNS", b"prVt")]
+    dropped = [
+        chunk_of(b"tEXt", b"a\0b"),
+        chunk_of(b"zTXt", b"malformed"),
+        COMPRESSED_XMP,
+        chunk_of(b"tIME", bytes(7)),
+        chunk_of(b"eXIf", tiff_of(entry_of(0x0131, b"software\0"))),
+    ]
+
+    file = png_of(*kept, *dropped, after=chunk_of(b"comf", b"prompt\0{}")) + b"tail"
+
+    assert strip(file) == png_of(*kept)
+
+
+def test_stripping_keeps_an_orientation_alone() -> None:
+    turned = entry_of(0x0112, b"\0\6", kind=3)
+    file = png_of(chunk_of(b"eXIf", tiff_of(turned, entry_of(0x0131, b"software\0"))))
+
+    assert strip(file) == png_of(chunk_of(b"eXIf", tiff_of(turned)))
