@@ -2,7 +2,8 @@
 
 The name fixes every parameter, so equal names mean comparable values. `sha256`
 is of bytes as they are; `sha256-rgb8` and its like, see `pixels`, are of a
-preimage that binds more than the bytes.
+preimage that binds more than the bytes; `autov3`, see `materials.hashing`, is the
+SHA-256 of a safetensors file's tensors without the header.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 from .canonical import JsonValue, dump_canonical
 from .errors import RecordError
 
-_HEX_CHARS: Final = {"sha256": 64, "blake3": 64}
+_HEX_CHARS: Final = {"sha256": 64, "blake3": 64, "autov3": 64}
 """Characters of the hex by family: the name's part before the first hyphen."""
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -29,8 +30,8 @@ class Digest:
     """A digest; `str()` gives `algorithm:hex`.
 
     Attributes:
-        algorithm: A family, `sha256` or `blake3`, and what was hashed where
-            that is not bytes as they are: `sha256-rgb8`. Lower case.
+        algorithm: A family, `sha256`, `blake3` or `autov3`, and what was hashed
+            where the family does not say it: `sha256-rgb8`. Lower case.
         hex: Lower case, as long as the family's digests are.
 
     Raises:

@@ -44,17 +44,16 @@ def test_a_value_is_digested_in_canonical_form() -> None:
     assert digest_value({"b": 1.0, "a": "é"}) == digest_bytes('{"a":"é","b":1}'.encode())
 
 
-def test_a_digest_is_parsed_from_its_text() -> None:
-    digest = Digest("blake3", EMPTY)
-
-    assert parse_digest(str(digest)) == digest
+@pytest.mark.parametrize("algorithm", ["sha256", "sha256-rgb8", "blake3", "autov3"])
+def test_a_digest_is_parsed_from_its_text(algorithm: str) -> None:
+    assert parse_digest(f"{algorithm}:{EMPTY}") == Digest(algorithm, EMPTY)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         pytest.param(EMPTY, "algorithm:hex", id="no algorithm"),
-        pytest.param(f"md5:{EMPTY[:32]}", "sha256 or blake3, got 'md5'", id="unknown algorithm"),
+        pytest.param(f"md5:{EMPTY[:32]}", "blake3 or autov3, got 'md5'", id="unknown algorithm"),
         pytest.param(f"SHA256:{EMPTY}", "got 'SHA256'", id="upper-case algorithm"),
         pytest.param(f"sha256-:{EMPTY}", "got 'sha256-'", id="empty part of a name"),
         pytest.param(f"sha256\n:{EMPTY}", "sha256 or blake3", id="line end in the name"),

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from comfyui_provenance.digest import digest_bytes
-from comfyui_provenance.materials import cache
+from comfyui_provenance.materials import hashing
 from comfyui_provenance.materials.cache import DigestCache, identify
+from comfyui_provenance.materials.hashing import digest_now
 
 LATER_NS = 3600 * 10**9
 
@@ -27,8 +28,8 @@ def model(tmp_path: Path) -> Path:
 
 def settled_cache(path: Path) -> DigestCache:
     """Build a cache for which the file was last changed an hour ago, and that knows it."""
-    known = DigestCache(lambda: path.stat().st_mtime_ns + LATER_NS)
-    known.digest(path)
+    known = DigestCache(now_ns=lambda: path.stat().st_mtime_ns + LATER_NS)
+    digest_now(path, cache=known)
     return known
 
 
@@ -39,7 +40,7 @@ def test_another_file_of_the_same_size_and_time_is_hashed(model: Path) -> None:
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.replace(model)
 
-    _, digest = known.digest(model)
+    digest = digest_now(model, cache=known).digest()
 
     assert model.stat().st_size == before.st_size
     assert model.stat().st_mtime_ns == before.st_mtime_ns
@@ -53,7 +54,7 @@ def test_a_file_overwritten_in_place_with_its_time_set_back_is_hashed(model: Pat
         file.write(b"WEIGHTS")
     os.utime(model, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    _, digest = known.digest(model)
+    digest = digest_now(model, cache=known).digest()
 
     assert model.stat().st_ino == before.st_ino
     assert digest == digest_bytes(b"WEIGHTS")
@@ -62,14 +63,14 @@ def test_a_file_overwritten_in_place_with_its_time_set_back_is_hashed(model: Pat
 def test_a_file_changed_just_now_is_not_trusted_to_stay(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = DigestCache(lambda: model.stat().st_mtime_ns + 10**9)
-    fresh.digest(model)
+    fresh = DigestCache(now_ns=lambda: model.stat().st_mtime_ns + 10**9)
+    digest_now(model, cache=fresh)
     identity = identify(model)
     # Two writes within one tick of the file system's clock leave one and the same identity.
     model.write_bytes(b"WEIGHTS")
-    monkeypatch.setattr(cache, "identify", lambda path: identity)
+    monkeypatch.setattr(hashing, "identify", lambda path: identity)
 
-    assert fresh.digest(model)[1] == digest_bytes(b"WEIGHTS")
+    assert digest_now(model, cache=fresh).digest() == digest_bytes(b"WEIGHTS")
 
 
 @pytest.mark.posix  # Windows has no named pipes in folders
@@ -77,7 +78,7 @@ def test_a_pipe_is_refused_and_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(OSError, match="expected a regular file"):
-        DigestCache().digest(tmp_path / "pipe")
+        digest_now(tmp_path / "pipe")
 
 
 def test_a_circle_of_links_is_an_error_of_the_system(tmp_path: Path) -> None:
@@ -85,4 +86,4 @@ def test_a_circle_of_links_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to(tmp_path / "a")
 
     with pytest.raises(OSError, match=r"circle|[Ss]ymbolic"):
-        DigestCache().digest(tmp_path / "a")
+        digest_now(tmp_path / "a")
