@@ -37,6 +37,7 @@ TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 TOOLS = (
     "hypothesis==6.170.15",
     "import-linter==2.16",
+    "jsonschema==4.26.0",
     "mypy==2.4.1",
     "playwright==1.65.2",
     "pytest==9.2.0",
@@ -385,9 +386,7 @@ def find_browser(home: Path, python: Path) -> str:
         say("downloading Chromium through Playwright")
         subprocess.run([python, "-m", "playwright", "install", "chromium"], env=own)
         if not of_playwright() and shutil.which("apt-get") and is_root():
-            say("installing Debian's Chromium")
-            subprocess.run(["apt-get", "update", "-q"])
-            subprocess.run(["apt-get", "install", "-y", "-q", "chromium"])
+            install_package("chromium")
     found = on_path() or of_playwright()
     if not found:
         raise DevError(
@@ -395,6 +394,31 @@ def find_browser(home: Path, python: Path) -> str:
             "(on Debian: apt-get install chromium), then run the same command again"
         )
     return found
+
+
+def find_strace(home: Path) -> None:
+    """See that strace is there, by which tests learn which files ComfyUI opens; Linux alone has it.
+
+    Raises:
+        DevError: it is not there and could not be installed.
+    """
+    if sys.platform != "linux" or shutil.which("strace"):
+        return
+    if shutil.which("apt-get") and is_root():
+        with locked(home):
+            install_package("strace")
+    if not shutil.which("strace"):
+        raise DevError(
+            "no strace: install it so that `strace` is on PATH "
+            "(on Debian: apt-get install strace), then run the same command again"
+        )
+
+
+def install_package(name: str) -> None:
+    """Try to install a package of Debian's; whoever needs it looks whether it is there."""
+    say(f"installing Debian's {name}")
+    subprocess.run(["apt-get", "update", "-q"])
+    subprocess.run(["apt-get", "install", "-y", "-q", name])
 
 
 def is_root() -> bool:
@@ -420,6 +444,8 @@ def arguments_of(options: argparse.Namespace, home: Path, python: Path) -> list[
     if options.only in (None, "core"):
         node, npm = get_node(home)
         arguments += ["--node", node, "--node-modules", get_web_tools(home, npm)]
+    if options.only in (None, "comfyui"):
+        find_strace(home)
     if options.only in (None, "browser"):
         os.environ["PROVENANCE_CHROMIUM"] = find_browser(home, python)
     return [*arguments, *given]

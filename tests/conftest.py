@@ -58,6 +58,8 @@ def _can_run(item: pytest.Item) -> bool:
         return False
     if item.get_closest_marker("posix") and sys.platform == "win32":
         return False
+    if item.get_closest_marker("linux") and sys.platform != "linux":
+        return False
     if item.get_closest_marker("gpu"):
         import torch
 
