@@ -20,6 +20,7 @@ from ..src.comfyui_provenance.graph.samplings import is_sampling
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import CauseKind
 from .mode import Demotion
+from .node_classes import output_types
 from .pinning import OPERATION as PIN_OPERATION
 from .runs import Run
 
@@ -151,7 +152,7 @@ def _uses_outside(
     runs: Mapping[NodeId, tuple[Run, ...]],
 ) -> Iterator[Demotion]:
     """Name the models that a node computes with and that were not pinned."""
-    made = _MADE.intersection(_output_types(node.class_type))
+    made = _MADE.intersection(output_types(node.class_type))
     if not made:
         return
     operations = {run.operation.partition("_")[0] for run in own if _is_pinned(run)}
@@ -189,13 +190,8 @@ def _type_of(prompt: Prompt, name: str, link: Link) -> str:
 
 def _type_at(prompt: Prompt, link: Link) -> str:
     """Give the type of an output, as its class declares it."""
-    types = _output_types(prompt.nodes[link.node_id].class_type)
+    types = output_types(prompt.nodes[link.node_id].class_type)
     return types[link.slot] if 0 <= link.slot < len(types) else ""
-
-
-def _output_types(class_type: str) -> list[str]:
-    node_class: Any = comfy_nodes.NODE_CLASS_MAPPINGS.get(class_type)
-    return [str(kind) for kind in getattr(node_class, "RETURN_TYPES", ())]
 
 
 def _demotions_of_class(node: Node) -> Iterator[Demotion]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..src.comfyui_provenance.compare import (
     compare_machines,
@@ -15,11 +16,15 @@ from ..src.comfyui_provenance.compare import (
 )
 from ..src.comfyui_provenance.digest import Digest
 from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
+from ..src.comfyui_provenance.graph.rebuild import with_values
 from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, measure_difference
-from ..src.comfyui_provenance.record import JsonObject, Material, Record
+from ..src.comfyui_provenance.record import JsonObject, JsonValue, Material, Record
+from ..src.comfyui_provenance.redaction import redacted_inputs
 from ..src.comfyui_provenance.verdict import Cause, CauseKind, Check, Level, Report
-from .materials import list_materials
+from .digests import Patience, list_materials
 from .reading import ImageFile
+
+_TEXTS: Final = {"positive": CauseKind.PROMPT_TEXT, "negative": CauseKind.NEGATIVE_TEXT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ def _judge_by_record(
         elsewhere = compare_materials(record.materials, _present_materials(record))
     else:
         elsewhere = [
+            *_redaction_causes(record),
             *compare_materials(record.materials, rerun.materials),
             *compare_numerics(record.fingerprint, rerun.fingerprint),
             *compare_machines(record.environment, rerun.environment),
@@ -120,10 +126,37 @@ def _judge_by_record(
     return report, found
 
 
+def _redaction_causes(record: Record) -> Iterator[Cause]:
+    """Name what is not in the graph since it was taken for a secret."""
+    try:
+        places = redacted_inputs(record.prompt())
+    except ProvenanceError:
+        return
+    texts = {
+        (text.get("node_id"), text.get("input")): kind
+        for entry in record.samplings
+        for side, kind in _TEXTS.items()
+        for text in _objects(entry.get(side))
+    }
+    for node_id, name in places:
+        yield Cause(
+            texts.get((node_id, name), CauseKind.GRAPH_EDITED),
+            f"input {name!r} of node {node_id} was redacted when the image was saved, so its graph "
+            "ran without it; put it back into the workflow to make the image again",
+            "redacted",
+            None,
+            node_id,
+        )
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def _present_materials(record: Record) -> list[Material]:
     """List the graph's files as they are here; none for a graph that is damaged."""
     try:
-        return list_materials(record.prompt())
+        return list_materials(with_values(record.prompt(), record.computed), Patience())
     except ProvenanceError:
         return []
 

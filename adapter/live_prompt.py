@@ -3,54 +3,144 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import nodes as comfy_nodes
 
-from ..src.comfyui_provenance.graph.prompt import NodeId, Prompt, to_prompt
-from ..src.comfyui_provenance.graph.trace import digest_nodes
+from ..src.comfyui_provenance.errors import GraphError
+from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt, to_node
+from ..src.comfyui_provenance.graph.trace import NodeDigests
 from .node_classes import is_unique
 
 
-def live_nodes(dynprompt: Any) -> dict[str, Any]:
-    """Give the nodes that can run, expansions included, as ComfyUI holds them.
+class LivePrompt:
+    """A prompt as ComfyUI holds it, each node parsed and digested once.
+
+    It may grow, by expansions; a node that is there does not change.
+
+    Args:
+        nodes: Gives all nodes that can run now, by id.
+        written: The ids of the prompt as it was queued.
+    """
+
+    def __init__(self, nodes: Callable[[], dict[str, Any]], written: Collection[str]) -> None:
+        self._all = nodes
+        self._written = written
+        self._raw = nodes()
+        self._parsed: dict[NodeId, Node] = {}
+        self._prompts: dict[NodeId, Prompt] = {}
+        self._computations = NodeDigests(self._parsed)
+        self._runs = NodeDigests(self._parsed, self._state)
+
+    def upstream(self, node_id: str) -> Prompt:
+        """Give a node and what it depends on.
+
+        Raises:
+            GraphError: There is a dangling link.
+        """
+        known = self._prompts.get(NodeId(node_id))
+        if known is None:
+            reached = self._parse(node_id)
+            known = Prompt(
+                {NodeId(name): self._parsed[NodeId(name)] for name in self._raw if name in reached}
+            )
+            self._prompts[NodeId(node_id)] = known
+        return known
+
+    def digest_run(self, node_id: str) -> str:
+        """Name what a node computes, whatever id it has.
+
+        Two nodes of one name have the same inputs all the way up and read the same files, as
+        far as their `IS_CHANGED` tells: it is what ComfyUI's own cache goes by.
+
+        Raises:
+            GraphError: There is a dangling link or a cycle.
+        """
+        self._parse(node_id)
+        return self._runs[NodeId(node_id)]
+
+    def digest_computation(self, link: Link) -> str:
+        """Digest the graph that gives the value at a link, as `digest_graph` does.
+
+        Raises:
+            GraphError: There is a dangling link or a cycle.
+        """
+        self._parse(link.node_id)
+        return str(self._computations.at(link))
+
+    def node(self, node_id: str) -> Node:
+        """Give a node.
+
+        Raises:
+            GraphError: It, or something it depends on, is not there.
+        """
+        self._parse(node_id)
+        return self._parsed[NodeId(node_id)]
+
+    def has(self, node_id: str) -> bool:
+        """Tell whether there is such a node."""
+        return node_id in self._raw or node_id in self._grown()
+
+    def is_expanded(self, node_id: str) -> bool:
+        """Tell whether a node came up while the prompt ran."""
+        return node_id not in self._written
+
+    def _grown(self) -> dict[str, Any]:
+        self._raw = self._all()
+        return self._raw
+
+    def _parse(self, node_id: str) -> set[str]:
+        """Parse a node and what it depends on, where that was not done before."""
+        reached: set[str] = set()
+        waiting = [node_id]
+        while waiting:
+            name = waiting.pop()
+            if name in reached:
+                continue
+            reached.add(name)
+            if NodeId(name) not in self._parsed:
+                raw = self._raw.get(name) or self._grown().get(name)
+                if raw is None:
+                    raise GraphError(f"expected a node {name[:80]!a} in the prompt, got none")
+                self._parsed[NodeId(name)] = to_node(raw, name)
+            inputs = self._parsed[NodeId(name)].inputs.values()
+            waiting += [value.node_id for value in inputs if isinstance(value, Link)]
+        return reached
+
+    def _state(self, node_id: NodeId) -> str:
+        """Tell what else decides what a node computes: its id, for one that is never the same."""
+        node = self._raw[node_id]
+        changed = node.get("is_changed")
+        values = changed if isinstance(changed, list) else [changed]
+        is_new = any(isinstance(value, float) and math.isnan(value) for value in values)
+        node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))
+        return f"{changed!r} {node_id}" if is_new or is_unique(node_class) else repr(changed)
+
+
+_live: WeakKeyDictionary[Any, LivePrompt] = WeakKeyDictionary()
+
+
+def live_prompt(dynprompt: Any) -> LivePrompt:
+    """Give the prompt that is running, expansions included.
 
     Args:
         dynprompt: ComfyUI's `DynamicPrompt`, from `Hidden.dynprompt`.
     """
-    # `all_node_ids` is a set: its order, and so a record's text, would change by process.
-    written = list(dynprompt.get_original_prompt())
-    expanded = sorted(dynprompt.all_node_ids().difference(written))
-    return {node_id: dynprompt.get_node(node_id) for node_id in (*written, *expanded)}
+    known = _live.get(dynprompt)
+    if known is None:
+        known = _live[dynprompt] = LivePrompt(_NodesOf(dynprompt), dynprompt.get_original_prompt())
+    return known
 
 
-def prompt_upstream(nodes: dict[str, Any], node_id: str) -> Prompt:
-    """Parse a running node and what it depends on.
+class _NodesOf:
+    """Gives the nodes of a `DynamicPrompt`, without keeping it."""
 
-    Raises:
-        GraphError: The prompt has a dangling link or a cycle.
-    """
-    return to_prompt(nodes, needed=[NodeId(node_id)])
+    def __init__(self, dynprompt: Any) -> None:
+        self._written = dynprompt.get_original_prompt()
+        self._expanded = dynprompt.ephemeral_prompt
 
-
-def _state(node: dict[str, Any], node_id: str) -> str:
-    """Tell what else decides what a node computes: for one that is never the same, its id."""
-    changed = node.get("is_changed")
-    values = changed if isinstance(changed, list) else [changed]
-    is_new = any(isinstance(value, float) and math.isnan(value) for value in values)
-    node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))
-    return f"{changed!r} {node_id}" if is_new or is_unique(node_class) else repr(changed)
-
-
-def digest_runs(nodes: dict[str, Any], node_id: str) -> dict[str, str]:
-    """Name what a node and each node upstream of it computes, whatever ids they have.
-
-    Two nodes of one name have the same inputs all the way up and read the same files, as
-    far as their `IS_CHANGED` tells: it is what ComfyUI's own cache goes by.
-
-    Raises:
-        GraphError: The prompt has a dangling link or a cycle.
-    """
-    prompt = prompt_upstream(nodes, node_id)
-    changes = {found: _state(nodes[found], found) for found in prompt.nodes}
-    return {**digest_nodes(prompt, NodeId(node_id), changes)}
+    def __call__(self) -> dict[str, Any]:
+        # In the order of their ids: an expansion of one graph gives one text in every process.
+        return {**self._written, **{name: self._expanded[name] for name in sorted(self._expanded)}}

@@ -2,14 +2,16 @@
 
 ComfyUI caches a loaded model by its name: replace the file while the server runs, and the
 old weights go on making images. Hashing the file on disk would then name weights that made
-nothing. So the identity of each file is noted when its loader may run, and a record names a
-file's digest only while the file still has the content that it had then.
+nothing. So the identity of each file is noted before its loader may run and again after it
+ran, its bytes are hashed meanwhile, and a record names the digest of what was loaded; where
+that cannot be established it says so.
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,14 +19,17 @@ import nodes as comfy_nodes
 from comfy.cli_args import args
 
 from ..src.comfyui_provenance.graph.prompt import Link, NodeId
-from ..src.comfyui_provenance.graph.trace import digest_graph
 from ..src.comfyui_provenance.materials.cache import FileIdentity
 from ..src.comfyui_provenance.record import Material
-from .live_prompt import prompt_upstream
-from .materials import FileReference, find_files
+from .digests import FileDigests, Patience, digests_of, hash_in_background
+from .live_prompt import LivePrompt
+from .materials import FileReference
 
 _CAPACITY: Final = 4096
 """Files to remember; a forgotten one is `unresolved` until its loader runs again."""
+
+_SETTLED_NS: Final = 2 * 10**9
+"""A file that last changed so long before its loader began did not change while it was read."""
 
 
 @dataclass(slots=True)
@@ -32,97 +37,155 @@ class _Loaded:
     """A file as it was when it was loaded.
 
     Attributes:
-        identity: `None` if there was none.
-        sha256: Once it was hashed.
+        identity: `None` if there was none, or it is not known which of two was read.
+        is_seen: Whether its loader was seen to run. Only then it would be seen running again.
+        digests: Once it was hashed.
     """
 
     identity: FileIdentity | None
-    sha256: str | None = None
+    is_seen: bool = False
+    digests: FileDigests | None = None
 
 
 _loaded: OrderedDict[tuple[str, str], _Loaded] = OrderedDict()
 """By what the loader computes and the input that names the file."""
 
+_queued: dict[tuple[str, str], FileIdentity | None] = {}
+"""The files of the running prompt as they were when it began."""
 
-def note_files(nodes: dict[str, Any], output_id: str) -> set[str]:
-    """Note the files that a prompt is about to load, where they are not loaded already.
+
+def note_queued(live: LivePrompt, references: Iterable[FileReference]) -> None:
+    """Note the files that a prompt may load, and begin to hash them.
 
     Args:
-        nodes: The prompt, as ComfyUI holds it.
-        output_id: One of its output nodes.
-
-    Returns:
-        The nodes that load files.
-
-    Raises:
-        GraphError: The prompt has a dangling link or a cycle.
+        live: The prompt that begins.
+        references: Its files.
     """
-    references = find_files(prompt_upstream(nodes, output_id))
     for reference in references:
-        key = _key(nodes, reference)
+        key = _key(live, reference)
+        identity = reference.identity()
+        _queued[key] = identity
         # Without a cache every prompt loads anew.
         if args.cache_none or key not in _loaded:
-            _note(key, reference)
-    return {reference.node_id for reference in references}
+            _note(key, identity)
+        hash_in_background(reference)
 
 
-def note_load(nodes: dict[str, Any], node_id: str) -> None:
-    """Note the files of a loader that ran just now."""
-    for reference in find_files(prompt_upstream(nodes, node_id)):
+def note_load(
+    live: LivePrompt, references: Iterable[FileReference], *, started_ns: int | None
+) -> None:
+    """Note the files of a loader that ran just now.
+
+    Args:
+        live: The running prompt.
+        references: The files of that node.
+        started_ns: When the prompt began, on the clock of file times.
+    """
+    for reference in references:
+        key = _key(live, reference)
         # An object that keeps what it read, as core's LoRA loader does by path, may have
         # run without reading.
-        if reference.node_id == node_id and not _has_state(nodes[node_id]["class_type"]):
-            _note(_key(nodes, reference), reference)
+        if key in _loaded and _has_state(live.node(reference.node_id).class_type):
+            continue
+        now = reference.identity()
+        same = key in _queued and _queued[key] == now
+        is_old = (
+            now is not None
+            and started_ns is not None
+            and max(now.ctime_ns, now.mtime_ns) + _SETTLED_NS < started_ns
+        )
+        # A file that changed since the prompt began: which of the two was read is not known.
+        _note(key, now if same or is_old else None, is_seen=True)
+        hash_in_background(reference)
 
 
-def is_as_loaded(nodes: dict[str, Any], material: Material) -> bool:
+def forget_queued() -> None:
+    """Forget how the files were when the prompt began, when it has ended."""
+    _queued.clear()
+
+
+def is_as_loaded(live: LivePrompt, material: Material) -> bool:
     """Tell whether a file is known to have the content with which it was loaded."""
     reference = FileReference(material.node_id, material.input, material.kind, material.name)
-    loaded = _loaded.get(_key(nodes, reference))
+    loaded = _loaded.get(_key(live, reference))
     identity = reference.identity()
     if loaded is None or identity is None or material.sha256 is None:
         return False
-    if loaded.identity == identity:
-        loaded.sha256 = material.sha256
-    elif loaded.sha256 == material.sha256:
+    if loaded.digests is not None and loaded.digests.sha256 == material.sha256:
         loaded.identity = identity  # another time or place, the same bytes
-    else:
-        return False
-    return True
+        return True
+    return loaded.identity == identity
 
 
-def as_loaded(nodes: dict[str, Any], materials: Sequence[Material]) -> list[Material]:
-    """Take the digest from every file that is not known to be the one that was loaded.
+def to_material(live: LivePrompt, reference: FileReference, patience: Patience) -> Material:
+    """Tell a file as it was loaded.
 
     Args:
-        nodes: The running prompt.
-        materials: Its files, as they are on disk now.
+        live: The running prompt.
+        reference: One of its files.
+        patience: How long to wait for its digests.
     """
-    return [
-        material
-        if material.status != "hashed" or is_as_loaded(nodes, material)
-        else replace(material, status="unresolved", size_bytes=None, sha256=None)
-        for material in materials
-    ]
+    place = (reference.kind, reference.name, reference.node_id, reference.input)
+    loaded = _loaded.get(_key(live, reference))
+    now = reference.identity()
+    if loaded is None or loaded.identity is None:
+        return Material(*place, "missing" if now is None else "unresolved")
+    found = loaded.digests
+    if found is None:
+        found = digests_of(loaded.identity, reference.kind, patience)
+        loaded.digests = found
+    if found is None:
+        return Material(*place, "unresolved", loaded.identity.size_bytes)
+    material = Material(
+        *place,
+        "hashed",
+        loaded.identity.size_bytes,
+        found.sha256,
+        autov3=found.autov3,
+        blake3=found.blake3,
+        pixels=found.pixels,
+    )
+    if now == loaded.identity:
+        return material
+    present = digests_of(now, reference.kind, patience) if now is not None else None
+    if present is not None and present.sha256 == found.sha256:
+        loaded.identity = now  # another time or place, the same bytes
+        return material
+    if _may_have_run_unseen(live, reference, loaded):
+        return Material(*place, "unresolved")
+    return replace(material, on_disk="missing" if now is None else "replaced")
 
 
-def _note(key: tuple[str, str], reference: FileReference) -> None:
-    _loaded[key] = _Loaded(reference.identity())
+def _may_have_run_unseen(live: LivePrompt, reference: FileReference, loaded: _Loaded) -> bool:
+    """Tell whether a loader may have read another file without our being told."""
+    has_state = _has_state(live.node(reference.node_id).class_type)
+    return has_state or not loaded.is_seen or live.is_expanded(reference.node_id)
+
+
+def _note(key: tuple[str, str], identity: FileIdentity | None, *, is_seen: bool = False) -> None:
+    known = _loaded.get(key)
+    digests = known.digests if known is not None and known.identity == identity else None
+    _loaded[key] = _Loaded(identity, is_seen, digests)
     _loaded.move_to_end(key)
     while len(_loaded) > _CAPACITY:
         _loaded.popitem(last=False)
 
 
-def _key(nodes: dict[str, Any], reference: FileReference) -> tuple[str, str]:
-    if _has_state(nodes[reference.node_id]["class_type"]):
+def _key(live: LivePrompt, reference: FileReference) -> tuple[str, str]:
+    if _has_state(live.node(reference.node_id).class_type):
         return str(reference.path()), reference.kind
-    prompt = prompt_upstream(nodes, reference.node_id)
-    digest = digest_graph(prompt, Link(NodeId(reference.node_id), 0))
-    return str(digest), reference.input
+    link = Link(NodeId(reference.node_id), 0)
+    # Several files of one input, as an object of names: told apart by their names.
+    return live.digest_computation(link), f"{reference.input} {reference.kind} {reference.name}"
 
 
 def _has_state(class_type: str) -> bool:
     """Tell whether a class's objects, which ComfyUI keeps between runs, may hold a file."""
-    node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(class_type)
+    node_class: Any = comfy_nodes.NODE_CLASS_MAPPINGS.get(class_type)
     is_v3 = hasattr(node_class, "define_schema")
     return not is_v3 and getattr(node_class, "__init__", None) is not object.__init__
+
+
+def now_ns() -> int:
+    """Give the time on the clock of file times."""
+    return time.time_ns()

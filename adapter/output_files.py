@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import folder_paths
+
+_TEMPORARY: Final = ".provenance-"
+
+_STALE_S: Final = 3600
+"""No single file takes an hour to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,16 @@ def plan_output(prefix: str, *, width: int, height: int) -> OutputName:
     return OutputName(Path(folder), stem, subfolder, counter)
 
 
+def remove_stale(folder: Path) -> None:
+    """Remove temporary files that a process which was ended left in a folder long ago."""
+    try:
+        for path in folder.glob(f"{_TEMPORARY}*.tmp"):
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink(missing_ok=True)
+    except OSError:
+        return  # another process was faster, or the folder cannot be read: nothing is lost
+
+
 def write_new(
     name: OutputName,
     counter: int,
@@ -81,17 +98,25 @@ def write_new(
         The number that was used.
 
     Raises:
-        OSError: The image cannot be written. No part of it is left behind.
+        OSError: The image cannot be written, with words for the user. No part of it is left
+            behind.
     """
-    name.folder.mkdir(parents=True, exist_ok=True)
     (image_suffix, image), *beside = contents.items()
-    while True:
-        stem = name.file_name(counter, batch_index)
-        targets = {suffix: name.folder / f"{stem}{suffix}" for suffix in contents}
-        free = not any(os.path.lexists(target) for target in targets.values())
-        if free and _write_whole(targets[image_suffix], image):
-            break
-        counter += 1
+    try:
+        name.folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            stem = name.file_name(counter, batch_index)
+            targets = {suffix: name.folder / f"{stem}{suffix}" for suffix in contents}
+            free = not any(os.path.lexists(target) for target in targets.values())
+            if free and _write_whole(targets[image_suffix], image):
+                break
+            counter += 1
+    except OSError as error:
+        where = f"the output folder {name.subfolder!r}" if name.subfolder else "the output folder"
+        raise OSError(
+            f"image {batch_index + 1} could not be saved in {where}: {error.strerror}. Make room "
+            "or choose another folder and queue the prompt again: what was made is still cached"
+        ) from error
     for suffix, data in beside:
         try:
             written = _write_whole(targets[suffix], data)
@@ -105,38 +130,37 @@ def write_new(
 
 def _write_whole(target: Path, data: bytes) -> bool:
     """Write a whole file under a new name; `False` if the name is taken."""
-    temporary = target.with_name(f".provenance-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        return _link_new(temporary, target, data)
+        return _link_new(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _link_new(temporary: Path, target: Path, data: bytes) -> bool:
+def _link_new(temporary: Path, target: Path) -> bool:
     """Give a file its name unless the name is taken."""
     try:
         target.hardlink_to(temporary)
     except FileExistsError:
         return False
     except OSError:
-        # File systems without hard links (FAT, some network shares): exclusive creation
-        # cannot overwrite either.
-        return _create_new(target, data)
+        # File systems without hard links (FAT, some network shares).
+        return _claim(temporary, target)
     return True
 
 
-def _create_new(target: Path, data: bytes) -> bool:
+def _claim(temporary: Path, target: Path) -> bool:
+    """Take a name with an empty file, which nobody else can do then, and replace that."""
     try:
-        file = target.open("xb")
+        target.open("xb").close()
     except FileExistsError:
         return False
     try:
-        with file:
-            file.write(data)
+        temporary.replace(target)
     except OSError:
         target.unlink(missing_ok=True)
         raise

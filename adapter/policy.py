@@ -170,7 +170,7 @@ def _seeds(prompt: Prompt) -> Iterator[tuple[NodeId, str, Any]]:
 
 def _is_integer(node: Node, name: str) -> bool:
     declared = declared_inputs(node.class_type)
-    return name in declared and bool(declared[name][0] == "INT")
+    return name in declared and declared[name].type == "INT"
 
 
 def _unwrapped(value: Any) -> Any:

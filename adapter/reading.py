@@ -18,7 +18,7 @@ from ..src.comfyui_provenance.errors import (
     RecordError,
 )
 from ..src.comfyui_provenance.integrity import Integrity, compare_integrity
-from ..src.comfyui_provenance.pixels import Pixels, decode_pixels
+from ..src.comfyui_provenance.pixels import Pixels, decode_pixels, digest_pixels
 from ..src.comfyui_provenance.record import KEYWORD, JsonObject, Record, parse_record, summarise
 
 
@@ -107,7 +107,7 @@ def parse_image(name: str, data: bytes) -> ImageFile:
     record, problem, is_damaged = None, None, False
     if KEYWORD in texts:
         try:
-            record = parse_record(texts[KEYWORD])
+            record = parse_record(texts[KEYWORD]).read_for(digest_pixels(pixels))
         except RecordError as error:
             problem, is_damaged = str(error), not isinstance(error, NoRecordError)
     return ImageFile(

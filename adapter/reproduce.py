@@ -31,17 +31,17 @@ from ..src.comfyui_provenance.errors import (
     RecordError,
 )
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt, parse_prompt
-from ..src.comfyui_provenance.graph.rebuild import rename, set_input
+from ..src.comfyui_provenance.graph.rebuild import rename, set_input, with_values
 from ..src.comfyui_provenance.graph.trace import upstream
 from ..src.comfyui_provenance.pixels import digest_pixels
 from ..src.comfyui_provenance.record import Material
 from ..src.comfyui_provenance.verdict import Report
-from .images import to_image, to_pixels, to_rgb
+from .digests import Patience, list_materials
+from .images import to_image, to_pixels_like, to_rgb
 from .judging import Rerun, expected_digest, judge_images
 from .ledger import has_run
-from .live_prompt import live_nodes
+from .live_prompt import LivePrompt, live_prompt
 from .loaded_files import is_as_loaded
-from .materials import list_materials
 from .node_classes import is_unique
 from .policy import refuse_unsafe, without_outputs
 from .probes import capture_environment, capture_fingerprint
@@ -104,7 +104,8 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
     prompt, output = without_outputs(recorded, recorded_output)
     ran_here = has_run(recorded, recorded_output) or has_run(prompt, output)
     refuse_unsafe(prompt, has_run_here=ran_here)
-    materials = list_materials(prompt)
+    values = image.record.computed if image.record is not None else {}
+    materials = list_materials(with_values(prompt, values), Patience(node_id))
     prefix = f"{node_id}.{secrets.token_hex(8)}."
     anew = _nodes_to_run_anew(prompt)
     renamed = rename(_marked(prompt, anew, materials), prefix)
@@ -147,8 +148,9 @@ def finish_reproduction(
     located: list[str] = []
     if image.record is not None:
         prefix = node_id.removesuffix(_RESULT)
-        located = locate_difference(image.record, live_nodes(dynprompt), prefix)
-    frames = [to_pixels(batch) for batch in batches]
+        located = locate_difference(image.record, live_prompt(dynprompt), prefix)
+    expected = expected_digest(image)
+    frames = [to_pixels_like(batch, expected) for batch in batches]
     report, found = judge_images(image, frames, rerun, located)
     return to_image(found), to_image(image.pixels), report
 
@@ -285,9 +287,10 @@ def _marked(prompt: Prompt, anew: set[NodeId], materials: Sequence[Material]) ->
     nonce = secrets.token_hex(16)
     marks = dict.fromkeys(anew, nonce)
     nodes = prompt.to_json()
+    live = LivePrompt(lambda: nodes, nodes)
     for material in materials:
         # A model that is loaded from the very file need not be loaded twice.
-        if material.node_id not in anew and not is_as_loaded(nodes, material):
+        if material.node_id not in anew and not is_as_loaded(live, material):
             digest = material.sha256 or nonce
             marks[material.node_id] = f"{marks.get(material.node_id, '')}{material.input}:{digest};"
     for node_id, mark in marks.items():

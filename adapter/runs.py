@@ -1,7 +1,7 @@
 """What ran, as seen from inside, until the image is saved.
 
 ComfyUI caches a node's output, so the prompt that saves an image is often not the one
-that sampled it. Reports are therefore kept by what was computed (`digest_runs`), not by
+that sampled it. Reports are therefore kept by what was computed (`LivePrompt.digest_run`), not by
 prompt, and a saved record says when its sampling came from an earlier prompt.
 """
 
@@ -21,7 +21,7 @@ from comfy_execution.utils import get_executing_context
 
 from ..src.comfyui_provenance.errors import ProvenanceError
 from ..src.comfyui_provenance.record import JsonObject
-from .live_prompt import digest_runs, live_nodes
+from .live_prompt import live_prompt
 from .mode import Demotion
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def remember(run: Run) -> None:
     if context is None or progress.prompt_id != context.prompt_id:
         return
     try:
-        digest = digest_runs(live_nodes(progress.dynprompt), context.node_id)[context.node_id]
+        digest = live_prompt(progress.dynprompt).digest_run(context.node_id)
     except (ProvenanceError, KeyError):
         # A prompt that we cannot read costs its report, and no sampling.
         _log.warning("could not remember what node %s ran", context.node_id, exc_info=True)
@@ -102,7 +102,7 @@ def recall(run_digest: str, list_index: int) -> tuple[Run, ...]:
     """Give the reports of a computation, in order; none if this process did not run it.
 
     Args:
-        run_digest: From `digest_runs`.
+        run_digest: From `LivePrompt.digest_run`.
         list_index: Which of a list of inputs the node ran on, from 0. A node that ran only
             once stands for every image of a list.
     """

@@ -4,47 +4,86 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import torch
 from comfy.cli_args import args
-from comfy_execution.utils import get_executing_context
 
-from ..src.comfyui_provenance import __version__
-from ..src.comfyui_provenance.containers.png import embed_text
-from ..src.comfyui_provenance.digest import digest_text, digest_value
+from ..src.comfyui_provenance.carriage import Carried, plan_texts
+from ..src.comfyui_provenance.containers import embed
+from ..src.comfyui_provenance.digest import digest_text
 from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
-from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, dump_prompt
-from ..src.comfyui_provenance.graph.samplings import Sampling, is_sampling, read_sampling
-from ..src.comfyui_provenance.graph.trace import upstream
-from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, encode_png
-from ..src.comfyui_provenance.recipe import FROM_WIDGETS, to_sampling_entry, to_tuple
-from ..src.comfyui_provenance.record import (
-    KEYWORD,
-    UNRESOLVED,
-    VERSION,
-    JsonObject,
-    JsonValue,
-    Subject,
-    failed_record,
-    seal,
+from ..src.comfyui_provenance.graph.prompt import Link, NodeId
+from ..src.comfyui_provenance.pixels import (
+    Pixels,
+    decode_pixels,
+    digest_pixels,
+    encode_jpeg,
+    encode_png,
+    encode_webp,
 )
-from ..src.comfyui_provenance.verdict import CauseKind
-from .demotions import is_pinned_at, list_demotions
-from .images import to_pixels
-from .ledger import remember_graph
-from .live_prompt import digest_runs, live_nodes, prompt_upstream
-from .loaded_files import as_loaded
-from .materials import list_materials
-from .output_files import plan_output, write_new
-from .pinning import OPERATION as PIN_OPERATION
-from .probes import capture_environment, capture_fingerprint
-from .runs import Run, recall
+from ..src.comfyui_provenance.record import JsonObject, Subject
+from ..src.comfyui_provenance.redaction import Redacted, redact_prompt, redact_value
+from .describing import describe, list_index
+from .digests import Patience
+from .images import to_pixels, without_alpha
+from .live_prompt import LivePrompt, live_prompt
+from .output_files import OutputName, plan_output, remove_stale, write_new
 
 _log = logging.getLogger(__name__)
+
+_SIDECAR: Final = ".provenance.json"
+_SUFFIXES: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+
+FORMATS: Final = tuple(_SUFFIXES)
+"""What images can be saved as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How images are encoded.
+
+    Attributes:
+        kind: One of `FORMATS`.
+        bits: Of a sample, 8 or 16; only PNG has 16.
+        lossless: Whether WebP keeps every pixel.
+        quality: 1 to 100, of JPEG and of WebP that is not lossless.
+    """
+
+    kind: str = "png"
+    bits: int = 8
+    lossless: bool = True
+    quality: int = 90
+
+    def __post_init__(self) -> None:
+        if self.bits == 16 and self.kind != "png":
+            raise ValueError(f"bit_depth: {self.kind} has 8 bits; choose png for 16")
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether the file decodes to the very pixels that went in."""
+        return self.kind == "png" or (self.kind == "webp" and self.lossless)
+
+    def encode(self, pixels: Pixels) -> bytes:
+        """Encode one image, without any text."""
+        if self.kind == "webp":
+            return encode_webp(pixels, lossless=self.lossless, quality=self.quality)
+        if self.kind == "jpeg":
+            return encode_jpeg(pixels, quality=self.quality)
+        return encode_png(pixels)
+
+    def to_json(self) -> JsonObject:
+        """Give what a record's `subject` tells of the file's format."""
+        entry: JsonObject = {"kind": self.kind, "bits": self.bits}
+        if self.kind == "webp":
+            entry["lossless"] = self.lossless
+        if not self.keeps_pixels:
+            entry["quality"] = self.quality
+        return entry
 
 
 @dataclass(slots=True)
@@ -60,22 +99,65 @@ class Saved:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What is the same for all images of a batch.
+
+    Attributes:
+        format: How they are encoded.
+        hosts: The texts that core's Save Image writes.
+        document: The record without its subject, or why there is none; `None` with
+            `--disable-metadata`.
+        size: Images of the batch.
+        list_index: Position in a list of batches.
+        parameters: Whether to write the text that A1111 and Civitai read.
+        sidecar: Whether to write the record beside each image.
+    """
+
+    format: Format
+    hosts: dict[str, str]
+    document: JsonObject | str | None
+    size: int
+    list_index: int
+    parameters: bool
+    sidecar: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """One image, ready to be written.
+
+    Attributes:
+        suffix: Of the image's file.
+        contents: Bytes by suffix, the image first.
+        warnings: Sentences for the user.
+    """
+
+    suffix: str
+    contents: dict[str, bytes]
+    warnings: tuple[str, ...]
+
+
 def save_images(
     images: torch.Tensor,
     prefix: str,
+    image_format: Format,
     *,
     sidecar: bool,
+    parameters: bool,
     node_id: str,
     input_name: str,
     dynprompt: Any,
     extra_pnginfo: dict[str, Any] | None,
 ) -> Saved:
-    """Save a batch as PNG files, each with the record of what made it.
+    """Save a batch of images, each with the record of what made it.
 
     Args:
         images: IMAGE of shape (batch, height, width, channels).
         prefix: As core's Save Image takes it.
+        image_format: How to encode them.
         sidecar: Whether to write the record beside the image, too.
+        parameters: Whether to write the text that A1111 and Civitai read, too.
         node_id: The saving node.
         input_name: The input of that node that the images came through.
         dynprompt: The running prompt, from `Hidden.dynprompt`.
@@ -85,106 +167,53 @@ def save_images(
         ValueError: The prefix leads out of the output folder.
         OSError: A file cannot be written.
     """
-    frames = to_pixels(images)
-    name = plan_output(prefix, width=frames[0].width, height=frames[0].height)
+    name = plan_output(prefix, width=images.shape[2], height=images.shape[1])
     saved = Saved()
-    texts: dict[str, str] = {}
-    document = None
+    hosts: dict[str, str] = {}
+    document: JsonObject | str | None = None
     if not args.disable_metadata:
-        texts = _host_texts(dynprompt, extra_pnginfo, saved.warnings)
-        document = _describe(dynprompt, node_id, input_name, saved.warnings)
-    if isinstance(document, dict) and "workflow" in texts:
-        document["workflow_sha256"] = digest_text(texts["workflow"]).hex
-    counter = name.counter
-    for batch_index, pixels in enumerate(frames):
-        record = _close(document, pixels, batch_index, len(frames), saved.warnings)
-        contents = {".png": _encode(pixels, {**texts, **record}, saved.warnings)}
-        if sidecar and KEYWORD in record:
-            contents[".provenance.json"] = record[KEYWORD].encode("ascii")
-        counter = write_new(name, counter, batch_index, contents, saved.warnings)
-        saved.images.append(
-            {
-                "filename": f"{name.file_name(counter, batch_index)}.png",
-                "subfolder": name.subfolder,
-                "type": "output",
-            }
-        )
-        counter += 1
+        hosts = host_texts(dynprompt.get_original_prompt(), extra_pnginfo, saved.warnings)
+        document = _describe(live_prompt(dynprompt), node_id, input_name, saved.warnings)
+    if isinstance(document, dict) and "workflow" in hosts:
+        document["workflow_sha256"] = digest_text(hosts["workflow"]).hex
+    made = _Made(image_format, hosts, document, len(images), list_index(), parameters, sidecar)
+    _write(_encode_all(images, made), name, saved)
     return saved
 
 
-def _encode(pixels: Pixels, texts: dict[str, str], warnings: list[str]) -> bytes:
-    """Encode one image with its texts, leaving out those that no PNG can carry."""
-    data = encode_png(pixels)
-    # Each goes right after the header, so the last one written stands first.
-    for keyword, text in reversed(texts.items()):
-        try:
-            data = embed_text(data, {keyword: text})
-        except ProvenanceError as error:
-            _warn(warnings, f"saved without {keyword!r}: {error}")
-    return data
-
-
-def _host_texts(
-    dynprompt: Any, extra_pnginfo: dict[str, Any] | None, warnings: list[str]
+def host_texts(
+    prompt: dict[str, Any], extra_pnginfo: dict[str, Any] | None, warnings: list[str]
 ) -> dict[str, str]:
-    """Give the texts that core's Save Image writes, as it writes them."""
+    """Give the texts that core's Save Image writes, as it writes them, without secrets.
+
+    Args:
+        prompt: As it was queued.
+        extra_pnginfo: What ComfyUI wants in the file besides.
+        warnings: Gets a sentence for each text that cannot be written.
+    """
     extra = extra_pnginfo if isinstance(extra_pnginfo, dict) else {}
-    values = {"prompt": dynprompt.get_original_prompt(), **extra}
     texts: dict[str, str] = {}
-    for keyword, value in values.items():
+    try:
+        redacted = redact_prompt(prompt)
+    # A prompt of no form that we know: nothing of it may be written unseen.
+    except Exception as error:  # noqa: BLE001
+        _warn(warnings, f"saved without 'prompt' and 'workflow': {reason_for(error)}")
+        return texts
+    for keyword, value in {"prompt": redacted.nodes, **extra}.items():
         try:
-            texts[str(keyword)] = json.dumps(value)
+            texts[str(keyword)] = json.dumps(_redacted(keyword, value, redacted))
         # Another pack put it there, and it must not cost the user the image.
-        except (TypeError, ValueError, RecursionError) as error:
-            _warn(warnings, f"saved without {keyword!r}: {error}")
+        except Exception as error:  # noqa: BLE001
+            _warn(warnings, f"saved without {keyword!r}: {reason_for(error)}")
     return texts
 
 
-def _describe(
-    dynprompt: Any, node_id: str, input_name: str, warnings: list[str]
-) -> JsonObject | str:
-    """Give what the records of a batch share, or the reason why there are none."""
-    try:
-        return _shared_document(dynprompt, node_id, input_name, warnings)
-    # Whatever goes wrong here, foreign code included, must not cost the user the image.
-    except Exception as error:  # noqa: BLE001
-        _log.warning("could not make a provenance record", exc_info=True)
-        return _reason(error)
+def _redacted(keyword: str, value: Any, redacted: Redacted) -> Any:
+    return value if keyword == "prompt" else redact_value(value, redacted.secrets)
 
 
-def _close(
-    document: JsonObject | str | None,
-    pixels: Pixels,
-    index: int,
-    size: int,
-    warnings: list[str],
-) -> dict[str, str]:
-    """Give the record's text for one image, by keyword."""
-    if document is None:
-        return {}
-    reason = document
-    if not isinstance(document, str):
-        subject = Subject(
-            digest_pixels(pixels),
-            pixels.width,
-            pixels.height,
-            pixels.channels,
-            index,
-            size,
-            _list_index(),
-        )
-        try:
-            record = seal({**document, "subject": subject.to_json()})
-            return {KEYWORD: record.dump()}
-        except ProvenanceError as error:
-            reason = _reason(error)
-    _warn(warnings, f"saved without a record: {reason}")
-    return {KEYWORD: failed_record(str(reason))}
-
-
-def _reason(error: Exception) -> str:
-    """Say why there is no record, without the paths that foreign errors tell."""
+def reason_for(error: Exception) -> str:
+    """Say why something failed, without the paths that foreign errors tell."""
     if isinstance(error, ProvenanceError):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, OSError):
@@ -192,185 +221,114 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
-def _shared_document(
-    dynprompt: Any, node_id: str, input_name: str, warnings: list[str]
-) -> JsonObject:
-    nodes = live_nodes(dynprompt)
-    source = nodes[node_id]["inputs"].get(input_name)
-    if not isinstance(source, list):
-        raise GraphError(f"{input_name}: expected a link to another node's image")
-    output = Link(NodeId(source[0]), source[1])
-    prompt = prompt_upstream(nodes, output.node_id)
-    materials = as_loaded(nodes, list_materials(prompt))
-    warnings.extend(
-        f"{material.kind} file {material.name!r} is not established: it is not the one that "
-        "was loaded, or it is changing"
-        for material in materials
-        if material.status == "unresolved"
+def _describe(
+    live: LivePrompt, node_id: str, input_name: str, warnings: list[str]
+) -> JsonObject | str:
+    """Give what the records of a batch share, or the reason why there are none."""
+    try:
+        source = live.node(node_id).inputs.get(input_name)
+        if not isinstance(source, Link):
+            raise GraphError(f"{input_name}: expected a link to another node's image")
+        description = describe(live, source, Patience(NodeId(node_id)))
+    # Whatever goes wrong here, foreign code included, must not cost the user the image.
+    except Exception as error:  # noqa: BLE001
+        _log.warning("could not make a provenance record", exc_info=True)
+        return reason_for(error)
+    warnings.extend(description.warnings)
+    return description.document
+
+
+def _encode_all(images: torch.Tensor, made: _Made) -> Iterable[_Encoded]:
+    """Encode the images of a batch side by side, in order."""
+    workers = min(len(images), os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers, "provenance-encode") as pool:
+        yield from pool.map(lambda index: _encode(images, index, made), range(len(images)))
+
+
+def _encode(images: torch.Tensor, index: int, made: _Made) -> _Encoded:
+    warnings: list[str] = []
+    (pixels,) = to_pixels(images[index : index + 1], bits=made.format.bits)
+    if made.format.kind == "jpeg" and pixels.channels in (2, 4):
+        warnings.append("JPEG holds no transparency: saved without it")
+        pixels = without_alpha(pixels)
+    used = made.format
+    try:
+        data = used.encode(pixels)
+    except ProvenanceError as error:
+        # Larger than the format can be: another one keeps the image.
+        warnings.append(f"{error}: saved as png instead")
+        used = Format()
+        data = used.encode(pixels)
+    document = _with_subject(pixels, data, index, used, made)
+    carried = plan_texts(used.kind, made.hosts, document, parameters=made.parameters)
+    suffix = _SUFFIXES[used.kind]
+    contents = {suffix: _embedded(data, carried, warnings)}
+    if carried.problem is not None:
+        warnings.append(f"saved without a record: {carried.problem}")
+    if carried.left_out:
+        warnings.append(
+            f"this file cannot hold {', '.join(carried.left_out)}: "
+            "the whole record is in the sidecar beside it"
+        )
+    if carried.whole is not None and (made.sidecar or carried.left_out):
+        contents[_SIDECAR] = carried.whole.encode("ascii")
+    return _Encoded(suffix, contents, tuple(warnings))
+
+
+def _with_subject(
+    pixels: Pixels, data: bytes, index: int, used: Format, made: _Made
+) -> JsonObject | str | None:
+    """Complete a record for one image, or give the reason why there is none."""
+    if not isinstance(made.document, dict):
+        return made.document
+    try:
+        stored = None if used.keeps_pixels else digest_pixels(decode_pixels(data))
+    except ProvenanceError as error:
+        return reason_for(error)
+    subject = Subject(
+        digest_pixels(pixels),
+        pixels.width,
+        pixels.height,
+        pixels.channels,
+        index,
+        made.size,
+        made.list_index,
+        stored,
     )
-    runs = _recall_runs(nodes, prompt, output.node_id)
-    samplings, entries, traces = _samplings(prompt, output.node_id, runs)
-    graph = dump_prompt(prompt)
-    parameters = _parameters(entries, samplings, prompt, materials)
-    for entry in entries:
-        warnings.extend(str(text) for text in _list(entry, "warnings"))
-    remember_graph(prompt, output)
-    return {
-        "version": VERSION,
-        "generator": {"name": "comfyui-provenance", "version": __version__},
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "graph": graph,
-        "graph_sha256": digest_text(graph).hex,
-        "output": {"node_id": output.node_id, "slot": output.slot},
-        "tuple": parameters,
-        "recipe": str(digest_value(parameters)),
-        "samplings": [*entries],
-        "trace": [*traces],
-        "operations": [*_operations(prompt, output.node_id, runs, entries)],
-        "materials": [material.to_json() for material in materials],
-        "environment": capture_environment({node.class_type for node in prompt.nodes.values()}),
-        "fingerprint": capture_fingerprint(),
-        "determinism": _determinism(prompt, entries, runs),
-        "warnings": [*dict.fromkeys(warnings)],
-    }
+    return {**made.document, "subject": {**subject.to_json(), "format": used.to_json()}}
 
 
-def _recall_runs(
-    nodes: dict[str, Any], prompt: Prompt, node_id: NodeId
-) -> dict[NodeId, tuple[Run, ...]]:
-    """Give what the nodes of a graph reported from inside, where they did."""
-    digests = digest_runs(nodes, node_id)
-    found = {name: recall(digests[name], _list_index()) for name in prompt.nodes}
-    return {name: runs for name, runs in found.items() if runs}
+def _embedded(data: bytes, carried: Carried, warnings: list[str]) -> bytes:
+    """Put the texts into an image file, leaving out those that it cannot carry."""
+    try:
+        return embed(data, carried.texts)
+    except ProvenanceError:
+        pass
+    for keyword, text in carried.texts.items():
+        try:
+            data = embed(data, {keyword: text})
+        except ProvenanceError as error:
+            warnings.append(f"saved without {keyword!r}: {error}")
+    return data
 
 
-def _samplings(
-    prompt: Prompt, node_id: NodeId, runs: dict[NodeId, tuple[Run, ...]]
-) -> tuple[list[Sampling], list[JsonObject], list[JsonObject]]:
-    """Tell every sampling upstream of an image, in order of execution.
-
-    Returns:
-        Side by side what the graph says of each and its entry; and the traces of those that
-        were followed.
-    """
-    samplings: list[Sampling] = []
-    entries: list[JsonObject] = []
-    traces: list[JsonObject] = []
-    for found in upstream(prompt, node_id):
-        ran = [run for run in runs.get(found, ()) if run.operation == "sample"]
-        if not ran and not is_sampling(prompt.nodes[found]):
-            continue
-        sampling = read_sampling(prompt, found)
-        for index, run in enumerate(ran or [None]):
-            samplings.append(sampling)
-            entries.append(_sampling_entry(sampling, run))
-            if run is not None and run.trace is not None:
-                place: JsonObject = {"index": index} if len(ran) > 1 else {}
-                traces.append({"node_id": found, **place, **run.trace})
-    return samplings, entries, traces
-
-
-def _sampling_entry(sampling: Sampling, run: Run | None) -> JsonObject:
-    """Give what a sampler reported from inside, or what the graph says of it."""
-    entry = to_sampling_entry(sampling)
-    if run is None:
-        return entry
-    from_graph: list[JsonValue] = [name for name in FROM_WIDGETS if name not in run.entry]
-    return {**entry, **run.entry, "from_graph": from_graph, "cached": _is_cached(run)}
-
-
-def _operations(
-    prompt: Prompt,
-    node_id: NodeId,
-    runs: dict[NodeId, tuple[Run, ...]],
-    samplings: list[JsonObject],
-) -> Iterator[JsonObject]:
-    """Tell what text encoders and VAEs did inside Deterministic Mode, in order of execution.
-
-    Their flags are told where they are not those of the last sampling, which stand in
-    `determinism.in_force`.
-    """
-    in_force = samplings[-1].get("flags") if samplings else None
-    for found in upstream(prompt, node_id):
-        for run in runs.get(found, ()):
-            if run.operation not in ("sample", PIN_OPERATION):
-                told = {k: v for k, v in run.entry.items() if (k, v) != ("flags", in_force)}
-                yield {
-                    "node_id": found,
-                    "class_type": prompt.nodes[found].class_type,
-                    "operation": run.operation,
-                    "cached": _is_cached(run),
-                    **told,
-                }
-
-
-def _is_cached(run: Run) -> bool:
-    """Tell whether an earlier prompt ran it."""
-    context = get_executing_context()
-    return context is not None and run.prompt_id != context.prompt_id
-
-
-def _parameters(
-    entries: list[JsonObject], samplings: list[Sampling], prompt: Prompt, materials: list[Any]
-) -> JsonObject:
-    """Give the tuple: that of the last sampling; empty for a graph that samples nothing."""
-    if not entries:
-        return {}
-    return to_tuple(entries[-1], prompt, samplings[-1].model, materials)
-
-
-def _determinism(
-    prompt: Prompt, entries: list[JsonObject], runs: dict[NodeId, tuple[Run, ...]]
-) -> JsonObject:
-    """Say what was asked for, what was in force, and what it did not reach."""
-    outside: list[JsonValue] = [
-        {
-            "node_id": entry["node_id"],
-            "class_type": entry["class_type"],
-            "kind": CauseKind.NUMERICS.value,
-            "message": "a sampler outside Deterministic Mode"
-            + (", read from the graph" if entry["source"] == "graph" else ""),
-        }
-        for entry in entries
-        if entry.get("deterministic_mode") is not True and not _samples_nothing(prompt, entry, runs)
-    ]
-    pinned = [entry for entry in entries if entry.get("deterministic_mode") is True]
-    modes = [entry["mode"] for entry in pinned] or [
-        run.entry["mode"]
-        for found in runs.values()
-        for run in found
-        if run.operation == PIN_OPERATION
-    ]
-    return {
-        "requested": bool(modes),
-        "batch_invariant": bool(entries)
-        and all(entry.get("batch_invariant") is True for entry in entries),
-        "mode": modes[-1] if modes else UNRESOLVED,
-        "in_force": entries[-1].get("flags", UNRESOLVED) if entries else UNRESOLVED,
-        "demotions": [*outside, *list_demotions(prompt, runs)],
-    }
-
-
-def _samples_nothing(
-    prompt: Prompt, entry: JsonObject, runs: dict[NodeId, tuple[Run, ...]]
-) -> bool:
-    """Tell whether a sampler of a pinned model was told to leave its latent as it is."""
-    model = prompt.nodes[NodeId(str(entry["node_id"]))].inputs.get("model")
-    return (
-        entry["source"] == "graph"
-        and entry.get("denoise") == 0
-        and is_pinned_at(prompt, model, runs)
-    )
-
-
-def _list(entry: JsonObject, name: str) -> list[Any]:
-    value = entry.get(name)
-    return value if isinstance(value, list) else []
-
-
-def _list_index() -> int:
-    context = get_executing_context()
-    return (context.list_index if context is not None else None) or 0
+def _write(encoded: Iterable[_Encoded], name: OutputName, saved: Saved) -> None:
+    """Write images in order, each under the next free number."""
+    remove_stale(name.folder)
+    counter = name.counter
+    for index, image in enumerate(encoded):
+        for warning in image.warnings:
+            if warning not in saved.warnings:
+                _warn(saved.warnings, warning)
+        counter = write_new(name, counter, index, image.contents, saved.warnings)
+        saved.images.append(
+            {
+                "filename": f"{name.file_name(counter, index)}{image.suffix}",
+                "subfolder": name.subfolder,
+                "type": "output",
+            }
+        )
+        counter += 1
 
 
 def _warn(warnings: list[str], message: str) -> None:

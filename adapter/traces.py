@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..src.comfyui_provenance.errors import ProvenanceError
 from ..src.comfyui_provenance.record import JsonObject, Record
 from ..src.comfyui_provenance.trace import compare_traces, parse_trace
-from .live_prompt import digest_runs
+from .live_prompt import LivePrompt
 from .runs import recall
 
 
-def locate_difference(record: Record, nodes: dict[str, Any], prefix: str) -> list[str]:
+def locate_difference(record: Record, live: LivePrompt, prefix: str) -> list[str]:
     """Say of each sampling where its steps part from the recorded ones, or that they do not.
 
     Args:
         record: Of the image that was reproduced.
-        nodes: The running prompt, with the rebuilt graph.
+        live: The running prompt, with the rebuilt graph.
         prefix: What the ids of the rebuilt graph begin with.
 
     Returns:
@@ -25,9 +23,9 @@ def locate_difference(record: Record, nodes: dict[str, Any], prefix: str) -> lis
     found: list[str] = []
     for node_id, index, recorded in record.traces:
         now_id = prefix + node_id
-        if now_id not in nodes:
+        if not live.has(now_id):
             continue
-        runs = recall(digest_runs(nodes, now_id)[now_id], 0)
+        runs = recall(live.digest_run(now_id), 0)
         samplings = [run for run in runs if run.operation == "sample"]
         trace = samplings[index].trace if 0 <= index < len(samplings) else None
         if trace is not None:

@@ -6,8 +6,8 @@ import torch
 
 from ..src.comfyui_provenance.pixels import difference_image
 from ..src.comfyui_provenance.verdict import Report
-from .images import to_image, to_pixels
-from .judging import judge_images
+from .images import to_image, to_pixels_like
+from .judging import expected_digest, judge_images
 from .reading import read_image
 
 
@@ -27,7 +27,7 @@ def verify_images(images: torch.Tensor, reference: str) -> tuple[Report, torch.T
         OSError: The file cannot be read.
     """
     image = read_image(reference)
-    report, found = judge_images(image, [to_pixels(images)], None)
+    report, found = judge_images(image, [to_pixels_like(images, expected_digest(image))], None)
     try:
         return report, to_image(difference_image(image.pixels, found))
     except ValueError:

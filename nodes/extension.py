@@ -7,6 +7,7 @@ from comfy_api.latest import Caching, ComfyExtension, io
 from ..adapter.host import add_prompt_handler
 from ..adapter.prompt_watcher import PromptWatcher
 from ..adapter.seed_guard import refuse_bad_seeds
+from ..adapter.stock_saves import keep_metadata
 from .deterministic_mode import ProvenanceDeterministicMode
 from .read_record import ProvenanceReadRecord
 from .reproduce import ProvenanceReproduce, ProvenanceReproduceResult
@@ -23,6 +24,7 @@ class ProvenanceExtension(ComfyExtension):
     async def on_load(self) -> None:
         """Start watching prompts."""
         add_prompt_handler(refuse_bad_seeds)
+        add_prompt_handler(keep_metadata)
         await Caching().register_provider(PromptWatcher())
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

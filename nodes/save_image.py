@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..adapter.saving import save_images
+from ..adapter.saving import FORMATS, Format, save_images
 
 
 class ProvenanceSaveImage(io.ComfyNode):
@@ -21,13 +21,43 @@ class ProvenanceSaveImage(io.ComfyNode):
             inputs=[
                 io.Image.Input("images"),
                 io.String.Input("filename_prefix", default="ComfyUI"),
-                io.Combo.Input("format", options=["png"], optional=True, advanced=True),
+                io.Combo.Input("format", options=[*FORMATS], optional=True, advanced=True),
                 io.Boolean.Input(
                     "sidecar",
                     default=False,
                     optional=True,
                     advanced=True,
                     tooltip="Also write the record beside the image, as NAME.provenance.json.",
+                ),
+                io.Boolean.Input(
+                    "parameters",
+                    default=True,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Also write the text that A1111 and Civitai read.",
+                ),
+                io.Combo.Input(
+                    "bit_depth",
+                    options=["8", "16"],
+                    optional=True,
+                    advanced=True,
+                    tooltip="Bits of a sample. 16 needs the format png.",
+                ),
+                io.Boolean.Input(
+                    "lossless",
+                    default=True,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Of webp: whether every pixel is kept.",
+                ),
+                io.Int.Input(
+                    "quality",
+                    default=90,
+                    min=1,
+                    max=100,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Of jpeg, and of webp that is not lossless.",
                 ),
             ],
             outputs=[],
@@ -42,12 +72,17 @@ class ProvenanceSaveImage(io.ComfyNode):
         filename_prefix: str,
         format: str = "png",  # noqa: A002 - the input's public name
         sidecar: bool = False,
+        parameters: bool = True,
+        bit_depth: str = "8",
+        lossless: bool = True,
+        quality: int = 90,
     ) -> io.NodeOutput:
-        del format  # One choice in this version; ComfyUI refuses any other.
         saved = save_images(
             images,
             filename_prefix,
+            Format(format, int(bit_depth), lossless, quality),
             sidecar=sidecar,
+            parameters=parameters,
             node_id=cls.hidden.unique_id,
             input_name="images",
             dynprompt=cls.hidden.dynprompt,

@@ -56,10 +56,13 @@ def compare_pixels(
         explained: Whether a change other than rounding is already known.
     """
     digest = digest_pixels(found)
+    is_exact = reference is not None and digest_pixels(reference) == expected
     difference = None
-    if reference is not None and _geometry(reference) == _geometry(found):
+    if reference is not None and str(reference) == str(found):
         difference = measure_difference(reference, found)
     if digest == expected:
+        # A lossy file's own pixels are not the ones that the digest is of.
+        difference = difference if is_exact else None
         check = Check(
             name, Level.BITWISE, str(expected), str(digest), "the same pixels, bit for bit"
         )
@@ -70,10 +73,10 @@ def compare_pixels(
     elif difference is not None and reference is not None:
         message = (
             f"{difference.differing_fraction:.2%} of the pixels differ, by up to "
-            f"{difference.max_abs} of 255 levels"
+            f"{difference.max_abs} of {2**reference.bits - 1} levels"
         )
-        same_reference = digest_pixels(reference) == expected
-        if same_reference and difference.max_abs <= ROUNDING_LEVELS and not explained:
+        message += "" if is_exact else "; measured against the file's own pixels, which are others"
+        if is_exact and difference.max_abs <= ROUNDING_LEVELS and not explained:
             level = Level.UNKNOWN
             message += "; this can be rounding, for which no controls were measured here"
     return Check(name, level, str(expected), str(digest), message), difference
@@ -194,7 +197,3 @@ def judge(
 def is_explained(causes: Iterable[Cause]) -> bool:
     """Tell whether a cause is known that is more than rounding."""
     return any(cause.kind not in _UNNAMED for cause in causes)
-
-
-def _geometry(pixels: Pixels) -> tuple[int, int, int]:
-    return pixels.height, pixels.width, pixels.channels

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 from .canonical import JsonValue
 from .digest import digest_text
 from .errors import GraphError, ProvenanceError
 from .graph.prompt import Link, NodeId, Prompt, parse_prompt
+from .graph.rebuild import with_values
 from .graph.samplings import Sampling, read_samplings, resolve
 from .graph.trace import digest_graph
 from .pixels import Pixels, digest_pixels
@@ -85,21 +87,20 @@ def compare_integrity(
     """
     graphs = [*_graphs(record, prompt)]
     edits = _unique(cause for _, graph in graphs for cause in _parameter_causes(record, graph))
-    checks = [
-        _check_record(record),
-        _check_graph(record, graphs, prompt),
-        _check_tuple(record, dict(graphs).get(_OWN_GRAPH), edits),
-    ]
+    own = [_check_record(record)]
+    in_tuple = _check_tuple(record, dict(graphs).get(_OWN_GRAPH), edits)
+    in_graph = _check_graph(record, graphs, prompt)
+    checks = [*own, *([in_graph] if in_graph is not None else []), in_tuple]
     causes = list(edits)
-    if checks[1].level is Level.MISMATCH:
+    if in_graph is not None and in_graph.level is Level.MISMATCH:
         message = "the graph in this file is not the one that made the image"
-        causes.append(_edited(CauseKind.GRAPH_EDITED, message, checks[1]))
+        causes.append(_edited(CauseKind.GRAPH_EDITED, message, in_graph))
     if workflow is not None:
         shown = _check_workflow(record, workflow)
         checks.append(shown)
         if shown.level is Level.MISMATCH:
             causes.append(_edited(CauseKind.GRAPH_EDITED, shown.message, shown))
-    own = [checks[0]] if edits else [checks[0], checks[2]]
+    own += [] if edits else [in_tuple]
     if pixels is not None:
         image = _check_image(record.subject, pixels)
         # The record's own word about its image's size; a re-sized file is an edited image.
@@ -149,22 +150,31 @@ def _check_record(record: Record) -> Check:
 def _check_image(subject: Subject, pixels: Pixels) -> Check:
     """Compare a file's pixels with the record's digest and size."""
     found = digest_pixels(pixels)
+    expected = subject.in_file
     size = [subject.width, subject.height, subject.channels]
     found_size = [pixels.width, pixels.height, pixels.channels]
-    if found == subject.digest and size != found_size:
+    if found == expected and size != found_size:
         message = "the image does not have the recorded size"
         return Check("subject", Level.MISMATCH, [*size], [*found_size], message)
     return _check_digest(
         "image",
-        str(subject.digest),
+        str(expected),
         str(found),
         "the file's pixels are the ones that were saved",
         "the file's pixels are not the ones that were saved",
     )
 
 
-def _check_graph(record: Record, graphs: Sequence[tuple[str, Prompt]], prompt: str | None) -> Check:
-    """Compare the record's graph with its digest and with the file's prompt."""
+def _check_graph(
+    record: Record, graphs: Sequence[tuple[str, Prompt]], prompt: str | None
+) -> Check | None:
+    """Compare the record's graph with its digest and with the file's prompt.
+
+    Returns:
+        `None` where the file could hold no graph, and there is nothing to compare.
+    """
+    if record.lacks_graph:
+        return None
     found = digest_text(record.graph).hex
     by_name = dict(graphs)
     own, other = by_name.get(_OWN_GRAPH), by_name.get(_FILE_GRAPH)
@@ -214,10 +224,8 @@ def _check_tuple(record: Record, graph: Prompt | None, edits: Sequence[Cause]) -
     elif edits:
         message, level = "the tuple and the graph disagree", Level.MISMATCH
     else:
-        message, level = (
-            "the tuple is as it was written and agrees with the graph",
-            Level.BITWISE,
-        )
+        message, level = "the tuple is as it was written", Level.BITWISE
+        message += " and agrees with the graph" if graph is not None else ""
     return Check("tuple", level, record.recipe, found, message)
 
 
@@ -235,8 +243,9 @@ def _has_samplings(record: Record, prompt: Prompt) -> bool:
 
 
 def _samplings(record: Record, prompt: Prompt) -> list[Sampling]:
+    """Read the samplings of a graph, with the values that its nodes computed."""
     try:
-        return read_samplings(prompt, record.output.node_id)
+        return read_samplings(prompt, record.output.node_id, record.computed)
     except GraphError:
         return []
 
@@ -244,6 +253,7 @@ def _samplings(record: Record, prompt: Prompt) -> list[Sampling]:
 def _parameter_causes(record: Record, prompt: Prompt) -> list[Cause]:
     """List where a graph's widgets disagree with what the record says ran."""
     samplings = _samplings(record, prompt)
+    prompt = with_values(prompt, record.computed)
     causes: list[Cause] = []
     for sampling in samplings:
         # All entries of a node: readers differ in which of two they take.
@@ -293,10 +303,29 @@ def _texts(entry: Mapping[str, JsonValue], field: str) -> JsonValue:
 def _name_causes(materials: Iterable[Material], prompt: Prompt) -> Iterator[Cause]:
     for material in materials:
         node = prompt.nodes.get(material.node_id)
+        if not material.input and node is not None:
+            continue  # no input names it: its loader was seen reading it
         named = resolve(prompt, node.inputs.get(material.input)) if node is not None else None
-        if named != material.name:
+        if not names_file(named, material):
             kind = MATERIAL_KINDS.get(material.kind, CauseKind.MODEL_FILE)
             yield _graph_cause(kind, material.kind, material.name, named, material.node_id)
+
+
+def names_file(value: JsonValue, material: Material) -> bool:
+    """Tell whether an input's value names a file.
+
+    Prompt texts name textual inversions as `embedding:NAME`, with or without folder and suffix;
+    some packs hold names inside a list or an object.
+    """
+    if isinstance(value, dict):
+        return any(names_file(item, material) for item in value.values())
+    if isinstance(value, list):
+        return any(names_file(item, material) for item in value)
+    if not isinstance(value, str):
+        return False
+    if material.kind == "embeddings":
+        return f"embedding:{material.name}" in value or PurePosixPath(material.name).stem in value
+    return value == material.name
 
 
 def _tuple_causes(record: Record, prompt: Prompt, sampling: Sampling) -> Iterator[Cause]:

@@ -14,6 +14,7 @@ from .digest import digest_text, digest_value
 from .graph.prompt import Link, NodeId, Prompt
 from .graph.samplings import PromptText, Sampling
 from .graph.trace import upstream
+from .prompt_text import mark_characters
 from .record import UNRESOLVED, JsonObject, Material
 
 WEIGHT_KINDS: Final = ("checkpoints", "diffusion_models")
@@ -102,7 +103,9 @@ def _to_text_entry(text: PromptText) -> JsonObject:
     entry: JsonObject = {"node_id": text.node_id, "input": text.input}
     if text.text is None:
         return {**entry, "sha256": UNRESOLVED}
-    return {**entry, "text": text.text, "sha256": digest_text(text.text).hex}
+    entry.update(text=text.text, sha256=digest_text(text.text).hex)
+    characters = mark_characters(text.text)
+    return {**entry, "characters": [*characters]} if characters else entry
 
 
 def _text_digests(entry: Mapping[str, JsonValue], name: str) -> list[str | None]:

@@ -9,8 +9,10 @@ form, `parse_record` reads one back from a stranger's file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from .canonical import JsonValue, dump_ascii, parse_json
@@ -26,6 +28,11 @@ VERSION: Final = 1
 
 UNRESOLVED: Final = "unresolved"
 """Stands for what could not be established, so that nobody has to guess."""
+
+_INTEGER: Final = re.compile(r"-?[0-9]{1,24}")
+
+_MATERIAL_TEXTS: Final = ("sha256", "autov3", "blake3", "pixels", "on_disk")
+"""Fields of a material that may be missing, besides its size."""
 
 _SHOWN_CHARS: Final = 1000
 """Of one value, in messages and summaries: longer than any digest or file name."""
@@ -45,6 +52,11 @@ class Material:
         status: `hashed`, `missing` or `unresolved`.
         size_bytes: Size of the file, where it was hashed.
         sha256: 64 hexadecimal digits, where it was hashed.
+        autov3: Of an adapter, SHA-256 of its tensors' bytes alone, 64 hexadecimal digits.
+        blake3: 64 hexadecimal digits, where ComfyUI's assets hold them.
+        pixels: Pixel digest of an input image.
+        on_disk: What became of the file since it was loaded: `replaced` or `missing`; `None`
+            where it is the same.
     """
 
     kind: str
@@ -54,6 +66,10 @@ class Material:
     status: str
     size_bytes: int | None = None
     sha256: str | None = None
+    autov3: str | None = None
+    blake3: str | None = None
+    pixels: str | None = None
+    on_disk: str | None = None
 
     def to_json(self) -> JsonObject:
         """Give the entry of a record's `materials`."""
@@ -64,11 +80,9 @@ class Material:
             "input": self.input,
             "status": self.status,
         }
-        if self.size_bytes is not None:
-            entry["size_bytes"] = self.size_bytes
-        if self.sha256 is not None:
-            entry["sha256"] = self.sha256
-        return entry
+        optional = ("size_bytes", *_MATERIAL_TEXTS)
+        known = {name: getattr(self, name) for name in optional}
+        return {**entry, **{name: value for name, value in known.items() if value is not None}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +90,14 @@ class Subject:
     """The image that a record is about.
 
     Attributes:
-        digest: Pixel digest of the image as saved.
+        digest: Pixel digest of the image, before a lossy format changed it.
         width: In pixels.
         height: In pixels.
         channels: 1 to 4.
         batch_index: Position in its batch, from 0.
         batch_size: Images in that batch.
         list_index: Position in a list of batches, from 0.
+        stored: Pixel digest of what the file decodes to, where its format is lossy.
     """
 
     digest: Digest
@@ -92,10 +107,11 @@ class Subject:
     batch_index: int = 0
     batch_size: int = 1
     list_index: int = 0
+    stored: Digest | None = None
 
     def to_json(self) -> JsonObject:
         """Give a record's `subject`."""
-        return {
+        entry: JsonObject = {
             "digest": str(self.digest),
             "width": self.width,
             "height": self.height,
@@ -104,6 +120,12 @@ class Subject:
             "batch_size": self.batch_size,
             "list_index": self.list_index,
         }
+        return entry if self.stored is None else {**entry, "stored": str(self.stored)}
+
+    @property
+    def in_file(self) -> Digest:
+        """What the pixels of the file itself should be."""
+        return self.stored or self.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +134,60 @@ class Record:
 
     Attributes:
         document: The whole JSON object, unknown fields included.
+        place: Which image of its batch it is read for, where it is about all of them, as one
+            that a stock node saved is.
     """
 
     document: Mapping[str, JsonValue]
+    place: int = 0
 
     @property
     def subject(self) -> Subject:
         """The image it is about."""
         subject = _object(self.document, "subject")
+        shared = _batch_digests(subject)
         return Subject(
-            digest=_digest(subject, "digest"),
+            digest=shared[self.place] if shared else _digest(subject, "digest"),
             width=_integer(subject, "width"),
             height=_integer(subject, "height"),
             channels=_integer(subject, "channels"),
-            batch_index=_integer(subject, "batch_index", default=0),
+            batch_index=self.place if shared else _integer(subject, "batch_index", default=0),
             batch_size=_integer(subject, "batch_size", default=1),
             list_index=_integer(subject, "list_index", default=0),
+            stored=_digest(subject, "stored") if "stored" in subject else None,
         )
+
+    def read_for(self, pixels: Digest) -> Record:
+        """Read it for one image of a batch that it is about: the one with these pixels.
+
+        For any other image it is read for the first one, whose pixels these then are not.
+        """
+        shared = _batch_digests(_object(self.document, "subject"))
+        return replace(self, place=shared.index(pixels)) if pixels in shared else self
 
     @property
     def graph(self) -> str:
-        """The exact JSON text of the executed prompt, pruned to this image."""
+        """The exact JSON text of the executed prompt, pruned to this image.
+
+        Raises:
+            NoRecordError: It was left out or redacted.
+        """
+        if self.document.get("redacted") is True:
+            raise NoRecordError("this record was redacted to be shown: its graph is not whole")
+        if self.lacks_graph:
+            raise NoRecordError(
+                "the graph was left out of this file, which could not hold it; use the sidecar "
+                "NAME.provenance.json that was saved beside it"
+            )
         return _text(self.document, "graph")
+
+    @property
+    def lacks_graph(self) -> bool:
+        """Whether the graph was left out, since the file could not hold it, or redacted."""
+        left_out = self.document.get("left_out")
+        is_left_out = isinstance(left_out, list) and "graph" in left_out
+        is_redacted = self.document.get("redacted") is True
+        return is_redacted or (is_left_out and "graph" not in self.document)
 
     @property
     def graph_sha256(self) -> str:
@@ -194,10 +248,27 @@ class Record:
                 input=_text(entry, "input"),
                 status=_text(entry, "status"),
                 size_bytes=_integer(entry, "size_bytes") if "size_bytes" in entry else None,
-                sha256=_text(entry, "sha256") if "sha256" in entry else None,
+                **{name: _text(entry, name) for name in _MATERIAL_TEXTS if name in entry},
             )
             for entry in _objects(self.document, "materials")
         ]
+
+    @property
+    def computed(self) -> dict[Link, JsonValue]:
+        """Plain values that nodes computed, by output; seeds among them as integers."""
+        values: dict[Link, JsonValue] = {}
+        entries = self.document.get("computed")
+        for entry in entries if isinstance(entries, list) else ():
+            if not isinstance(entry, dict):
+                continue
+            node_id, slot, value = entry.get("node_id"), entry.get("slot"), entry.get("value")
+            if not isinstance(node_id, str) or not isinstance(slot, int):
+                continue
+            if entry.get("type") == "INT" and isinstance(value, str) and _INTEGER.fullmatch(value):
+                value = int(value)
+            with suppress(GraphError):
+                values[Link(NodeId(node_id), slot)] = value
+        return values
 
     @property
     def environment(self) -> JsonObject:
@@ -287,7 +358,8 @@ def failed_record(reason: str) -> str:
 
 def _checked(record: Record) -> Record:
     """Touch every field that every record has."""
-    _ = (record.subject, record.graph, record.graph_sha256, record.output, record.recipe)
+    _ = (record.subject, record.graph_sha256, record.output, record.recipe)
+    _ = record.lacks_graph or record.graph
     _ = (record.parameters, record.samplings, record.materials, record.environment, record.digest)
     return record
 
@@ -327,6 +399,16 @@ def _integer(document: Mapping[str, JsonValue], name: str, *, default: int | Non
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise RecordError(f"{name}: expected an integer from 0, got {_plain(json.dumps(value))}")
     return value
+
+
+def _batch_digests(subject: JsonObject) -> list[Digest]:
+    """Give the pixel digests of a whole batch, where a record is about all of it."""
+    listed = subject.get("digests")
+    if listed is None:
+        return []
+    if not isinstance(listed, list) or not listed:
+        raise RecordError("digests: expected a list of digests, got none")
+    return [_digest({"digests": digest}, "digests") for digest in listed]
 
 
 def _digest(document: Mapping[str, JsonValue], name: str) -> Digest:

@@ -84,6 +84,26 @@ def test_an_image_opens_as_its_graph_and_the_graph_runs(
     assert made["subject"]["digest"] != record_of(saved)["subject"]["digest"]
 
 
+@pytest.mark.parametrize("lossless", [True, False], ids=["lossless", "lossy"])
+def test_a_webp_opens_as_its_graph_with_its_seed(
+    editor: Editor, tmp_path: Path, lossless: bool
+) -> None:
+    seed = 2**52 + next(NEW_SEEDS)
+    prompt = prompts.txt2img(seed=seed, steps=1)
+    prompt["save"]["inputs"] |= {"format": "webp", "lossless": lossless}
+    (path,) = editor.server.images(editor.server.run(prompt))
+    file = tmp_path / path.name
+    file.write_bytes(path.read_bytes())
+
+    editor.drop(file)
+    editor.wait_for_nodes(TXT2IMG)
+
+    (sampler,) = (
+        node for node in editor.prompt().values() if node["class_type"] == "ProvenanceKSampler"
+    )
+    assert sampler["inputs"]["seed"] == seed
+
+
 def test_an_image_made_on_the_page_opens_with_its_layout(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:

@@ -18,10 +18,11 @@ from comfyui_provenance.compare import (
     is_explained,
     judge,
 )
+from comfyui_provenance.digest import digest_text
 from comfyui_provenance.graph.prompt import NodeId
-from comfyui_provenance.integrity import Integrity, compare_integrity
+from comfyui_provenance.integrity import Integrity, compare_integrity, names_file
 from comfyui_provenance.pixels import Pixels, digest_pixels
-from comfyui_provenance.record import Material
+from comfyui_provenance.record import Material, seal
 from comfyui_provenance.verdict import Cause, CauseKind, Check, Level
 
 from support.builders import check_of, gradient, pixels_of
@@ -30,6 +31,7 @@ from support.records import (
     IMAGE,
     Document,
     at,
+    document_of,
     edited,
     graph_of,
     in_graph,
@@ -384,3 +386,71 @@ def test_a_text_taken_out_of_the_record_is_no_edit_while_its_digest_stays() -> N
         del document["samplings"][0]["positive"][0]["text"]
 
     assert compare_integrity(edited(redact, resealed=True), IMAGE, None).causes == ()
+
+
+def test_a_lossy_file_is_held_against_the_pixels_that_it_stored() -> None:
+    stored = altered(9)
+    document = document_of()
+    document["subject"]["stored"] = str(digest_pixels(stored))
+    lossy = seal(document)
+
+    assert levels(compare_integrity(lossy, stored, None))["image"] == "bitwise"
+    assert levels(compare_integrity(lossy, IMAGE, None))["image"] == "mismatch"
+
+
+def test_a_reproduction_is_held_against_the_pixels_before_a_lossy_format_changed_them() -> None:
+    expected = digest_pixels(IMAGE)
+
+    same, no_difference = compare_pixels("pixels", expected, IMAGE, altered(9), explained=False)
+    other, difference = compare_pixels("pixels", expected, altered(1), altered(9), explained=False)
+
+    assert (same.level, no_difference) == (Level.BITWISE, None)
+    assert other.level is Level.MISMATCH
+    assert "the file's own pixels" in other.message
+    assert difference is not None
+
+
+def test_a_redacted_record_is_not_called_edited() -> None:
+    document = document_of()
+    document["redacted"] = True
+    document["graph"] = "{}"
+    for text in document["samplings"][0]["positive"]:
+        del text["text"]
+
+    integrity = compare_integrity(seal(document), IMAGE, None)
+
+    assert levels(integrity) == dict.fromkeys(["record", "tuple", "image"], "bitwise")
+
+
+def test_a_value_that_a_node_computed_is_no_edit() -> None:
+    document = document_of()
+    graph = json.loads(document["graph"])
+    graph["sampler"]["inputs"]["seed"] = ["number", 0]
+    graph["number"] = {"class_type": "Random", "inputs": {}}
+    document["graph"] = json.dumps(graph)
+    document["graph_sha256"] = digest_text(document["graph"]).hex
+    seed = document["tuple"]["seed"]
+    computed: Document = {"node_id": "number", "slot": 0, "type": "INT"}
+    told = seal({**document, "computed": [{**computed, "value": seed}]})
+    other = seal({**document, "computed": [{**computed, "value": "7"}]})
+
+    assert compare_integrity(told, None, None).causes == ()
+    assert kinds(compare_integrity(other, None, None).causes)[0] == "seed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "named"),
+    [
+        ("loras", "a.safetensors", "a.safetensors", True),
+        ("loras", "a.safetensors", {"on": True, "lora": "a.safetensors"}, True),
+        ("loras", "a.safetensors", [["b.safetensors", 1], ["a.safetensors", 0.5]], True),
+        ("loras", "a.safetensors", {"lora": "b.safetensors"}, False),
+        ("embeddings", "sub/cat.pt", "a (embedding:cat:1.2), sitting", True),
+        ("embeddings", "sub/cat.pt", "a dog", False),
+        ("loras", "a.safetensors", 7, False),
+    ],
+)
+def test_an_input_names_a_file_also_inside_a_text_or_a_list(
+    kind: str, name: str, value: JsonValue, named: bool
+) -> None:
+    assert names_file(value, Material(kind, name, NodeId("1"), "x", "missing")) is named

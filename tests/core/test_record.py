@@ -9,7 +9,13 @@ import pytest
 
 from comfyui_provenance.canonical import JsonValue
 from comfyui_provenance.digest import digest_text, digest_value
-from comfyui_provenance.errors import CanonicalError, GraphError, LimitError, RecordError
+from comfyui_provenance.errors import (
+    CanonicalError,
+    GraphError,
+    LimitError,
+    NoRecordError,
+    RecordError,
+)
 from comfyui_provenance.graph.prompt import Link, NodeId, to_prompt
 from comfyui_provenance.graph.samplings import read_samplings
 from comfyui_provenance.pixels import digest_pixels
@@ -23,6 +29,7 @@ from comfyui_provenance.record import (
     summarise,
 )
 
+from support.builders import gradient
 from support.records import (
     IMAGE,
     LORA_SHA256,
@@ -259,3 +266,78 @@ def test_an_unknown_field_is_kept() -> None:
 
     assert cast("dict[str, Any]", again.document["future"]) == {"a": [1, {"b": None}]}
     assert again.digest == str(again.actual_digest()) == read.digest
+
+
+def test_a_record_about_a_batch_is_read_for_the_image_whose_pixels_it_names() -> None:
+    first, second = digest_pixels(IMAGE), digest_pixels(gradient(4, 4))
+    document = document_of()
+    subject = document["subject"]
+    del subject["digest"], subject["batch_index"]
+    subject.update(digests=[str(first), str(second)], batch_size=2)
+    both = seal(document)
+
+    assert both.read_for(second).subject.batch_index == 1
+    assert both.read_for(second).subject.digest == second
+    assert both.read_for(digest_pixels(gradient(2, 2))).subject.digest == first
+    assert both.read_for(second).dump() == both.dump()
+
+
+@pytest.mark.parametrize("digests", [[], "x", [7], ["sha256-rgb8:00"]])
+def test_a_batch_without_digests_is_refused(digests: object) -> None:
+    document = document_of()
+    document["subject"]["digests"] = digests
+
+    with pytest.raises(RecordError, match=r"digest|hex"):
+        seal(document)
+
+
+def test_computed_values_are_read_by_output_and_seeds_as_integers() -> None:
+    document = document_of()
+    document["computed"] = [
+        {"node_id": "7", "slot": 0, "type": "INT", "value": str(2**64 - 1)},
+        {"node_id": "8", "slot": 1, "type": "STRING", "value": "12"},
+        {"node_id": "9", "slot": -1, "type": "STRING", "value": "no such output"},
+        {"node_id": 7, "slot": 0},
+        "no object",
+    ]
+
+    assert seal(document).computed == {
+        Link(NodeId("7"), 0): 2**64 - 1,
+        Link(NodeId("8"), 1): "12",
+    }
+
+
+def test_a_redacted_record_has_no_graph_to_run() -> None:
+    redacted = seal({**document_of(), "redacted": True})
+
+    assert redacted.lacks_graph
+    with pytest.raises(NoRecordError, match="redacted"):
+        redacted.prompt()
+
+
+def test_a_graph_that_is_missing_without_a_word_is_refused() -> None:
+    document = document_of()
+    del document["graph"]
+
+    with pytest.raises(RecordError, match="graph: expected a string"):
+        seal(document)
+
+
+def test_the_optional_parts_of_a_material_survive() -> None:
+    material = Material(
+        "loras",
+        "a.safetensors",
+        NodeId("lora"),
+        "lora_name",
+        "hashed",
+        9,
+        "b" * 64,
+        autov3="c" * 64,
+        blake3="d" * 64,
+        on_disk="replaced",
+    )
+    document = document_of()
+    document["materials"] = [material.to_json()]
+
+    assert seal(document).materials == [material]
+    assert "pixels" not in material.to_json()

@@ -42,7 +42,9 @@ def replace_weights(file: Path) -> None:
     other.replace(file)
 
 
-def test_a_replaced_checkpoint_is_never_claimed_and_never_passed_over(server: ComfyServer) -> None:
+def test_the_record_names_the_checkpoint_that_was_loaded_and_says_that_it_is_gone(
+    server: ComfyServer,
+) -> None:
     checkpoint = server.base / "models" / "checkpoints" / prompts.CHECKPOINT
     original = digest_file(checkpoint).hex
     (before,) = server.images(server.run(prompts.txt2img(seed=81, steps=2)))
@@ -54,11 +56,12 @@ def test_a_replaced_checkpoint_is_never_claimed_and_never_passed_over(server: Co
     (after,) = server.images(history)
     second = record_of(after.read_bytes())
 
-    # The old weights are still loaded: neither digest may stand for what cannot be known.
+    # The old weights are still loaded and made the image.
     assert "loader" in history.cached
-    assert second["tuple"]["model_version"] == "unresolved"
-    assert second["materials"][0]["status"] == "unresolved"
-    assert any("is not established" in text for text in second["warnings"])
+    assert second["tuple"]["model_version"] == original
+    (material,) = second["materials"]
+    assert (material["status"], material["on_disk"]) == ("hashed", "replaced")
+    assert any("was replaced after it was loaded" in text for text in second["warnings"])
 
     report = reproduce(server, first)
     kind, recorded, now = first_cause(report)

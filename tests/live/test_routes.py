@@ -54,4 +54,4 @@ def test_what_is_not_an_image_is_refused(server: ComfyServer) -> None:
     status, answer = ask(server, b"not an image")
 
     assert status == 400
-    assert "expected a PNG file" in str(answer["error"])
+    assert "expected a PNG, JPEG or WebP file" in str(answer["error"])

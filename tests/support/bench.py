@@ -10,15 +10,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from io import BytesIO
 
 import torch
+from PIL import Image, ImageFilter
 
 from comfyui_provenance.numerics.step_trace import StepTracer
 
-from support import prompts
-from support.server import ComfyServer, ServerError
+from support import bench_hashing, prompts
+from support.server import ComfyServer, History, ServerError
 
 ROUNDS = 7
+LARGE_GRAPH = 300
+HASHED_BYTES = 2 * 10**9
 FEW_STEPS, MANY_STEPS = 2, 6
 """Two lengths of one sampling: their difference is steps alone, without loading and decoding."""
 
@@ -36,11 +40,13 @@ def main() -> int:
             ComfyServer() as server,
             # What users of a CPU pick for speed; the mode's attention is the same function.
             ComfyServer(arguments=("--use-pytorch-cross-attention",)) as torch_attention,
+            ComfyServer(with_pack=False) as without,
         ):
             for warm in (server, torch_attention):
                 warm.run(_stock(0, FEW_STEPS))
             server.run(_pinned(0, FEW_STEPS))
             print("what                                     ratio (least to most of the rounds)")
+            _print_import(server)
             step_s = _compare_steps(
                 "a step, Deterministic Mode / core", (server, _pinned), (server, _stock)
             )
@@ -55,12 +61,25 @@ def main() -> int:
                 (server, _batch(invariant=False)),
             )
             _print_trace(step_s)
-            _compare("Save Image with a record / core", *_savers(server))
+            _compare("saving 4 1024x1024 PNGs / core", *_savers(server, without))
+            _print_large_graph(server, without)
             _print_reproduction(server)
+            print(*bench_hashing.measure(HASHED_BYTES), sep="\n")
     except (ServerError, OSError) as error:
         print(f"dev.py: error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _print_import(server: ComfyServer) -> None:
+    """Tell how long ComfyUI's start waits for this pack, by ComfyUI's own list."""
+    times_s = []
+    for _ in range(3):
+        server.restart()
+        times = server.log_text().partition("Import times for custom nodes:")[2]
+        line = next(line for line in times.splitlines() if "comfyui-provenance" in line)
+        times_s.append(float(line.split("seconds")[0].split()[-1]))
+    print(f"{'ComfyUI imports the pack in':<42} {statistics.median(times_s):.1f} s")
 
 
 def _stock(round_: int, steps: int) -> prompts.Prompt:
@@ -129,22 +148,58 @@ def _print_trace(step_s: float) -> None:
         print(f"{'the trace of a step, ' + name:<42} {cost_s * 1e3:.2f} ms{share}")
 
 
-def _savers(server: ComfyServer) -> tuple[Callable[[int], float], Callable[[int], float]]:
-    def save(round_: int, save_class: str) -> float:
-        prompt = {
-            "empty": prompts.node(
-                "EmptyImage", width=1024, height=1024, batch_size=4, color=round_
-            ),
-            "save": prompts.node(
-                save_class, images=["empty", 0], filename_prefix=f"bench/{save_class}"
-            ),
-        }
-        return _seconds(server, prompt)
+def _picture(size: int) -> bytes:
+    """Make a picture that compresses about as far as a photograph does."""
+    noise = Image.effect_noise((size, size), 25).filter(ImageFilter.GaussianBlur(1))
+    channels = [noise, noise.transpose(Image.Transpose.ROTATE_90), noise.rotate(180)]
+    file = BytesIO()
+    Image.merge("RGB", channels).save(file, "PNG")
+    return file.getvalue()
 
-    return (
-        lambda round_: save(3000 + round_, "ProvenanceSaveImage"),
-        lambda round_: save(4000 + round_, "SaveImage"),
-    )
+
+def _savers(
+    server: ComfyServer, without: ComfyServer
+) -> tuple[Callable[[int], float], Callable[[int], float]]:
+    """Save four pictures with ours, and with core's where this pack is not installed."""
+
+    def saver(where: ComfyServer, save_class: str) -> Callable[[int], float]:
+        name = where.upload(_picture(1024))
+        prompt = {
+            "picture": prompts.node("LoadImage", image=name),
+            "batch": prompts.node("RepeatImageBatch", image=["picture", 0], amount=4),
+            "save": prompts.node(save_class, images=["batch", 0], filename_prefix="warm"),
+        }
+        where.run(prompt)
+
+        def save(round_: int) -> float:
+            prompt["save"]["inputs"]["filename_prefix"] = f"bench{round_}"
+            return _seconds(where, prompt)
+
+        return save
+
+    return saver(server, "ProvenanceSaveImage"), saver(without, "SaveImage")
+
+
+def _print_large_graph(server: ComfyServer, without: ComfyServer) -> None:
+    """Save the result of a graph of 300 nodes, all cached but the saving one."""
+
+    def saver(where: ComfyServer, save_class: str) -> Callable[[int], float]:
+        prompt = {"0": prompts.node("EmptyImage", width=64, height=64, batch_size=1, color=7)}
+        for at in range(1, LARGE_GRAPH - 1):
+            prompt[str(at)] = prompts.node("ImageInvert", image=[str(at - 1), 0])
+        last = str(LARGE_GRAPH - 2)
+        prompt["save"] = prompts.node(save_class, images=[last, 0], filename_prefix="warm")
+        where.run(prompt)
+
+        def save(round_: int) -> float:
+            prompt["save"]["inputs"]["filename_prefix"] = f"graph{round_}"
+            return _seconds(where, prompt)
+
+        return save
+
+    ours, cores = saver(server, "ProvenanceSaveImage"), saver(without, "SaveImage")
+    added_s = statistics.median(ours(round_) - cores(round_) for round_ in range(ROUNDS * 3))
+    print(f"{f'a record of {LARGE_GRAPH} nodes adds':<42} {added_s * 1e3:.1f} ms")
 
 
 def _print_reproduction(server: ComfyServer) -> None:
@@ -152,19 +207,23 @@ def _print_reproduction(server: ComfyServer) -> None:
     ratios = []
     for round_ in range(ROUNDS):
         prompt = prompts.txt2img(seed=5000 + round_, steps=MANY_STEPS, width=256, height=256)
-        started = time.monotonic()
-        (path,) = server.images(server.run(prompt))
-        plain = time.monotonic() - started
+        history = server.run(prompt)
+        (path,) = server.images(history)
         image = server.upload(path)
         again = {"reproduce": prompts.node("ProvenanceReproduce", image=image)}
-        ratios.append(_seconds(server, again) / plain)
+        ratios.append(_seconds(server, again) / _span_s(history))
     print(f"{'Reproduce / the plain run':<42} {_spread(ratios)}")
 
 
 def _seconds(server: ComfyServer, prompt: prompts.Prompt) -> float:
-    started = time.monotonic()
-    server.run(prompt)
-    return time.monotonic() - started
+    return _span_s(server.run(prompt))
+
+
+def _span_s(history: History) -> float:
+    """Give how long a prompt took by ComfyUI's own clock."""
+    messages = dict(history.entry["status"]["messages"])
+    ended_ms = messages["execution_success"]["timestamp"]
+    return float(ended_ms - messages["execution_start"]["timestamp"]) / 1e3
 
 
 if __name__ == "__main__":

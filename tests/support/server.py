@@ -30,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACK = "comfyui-provenance"
 GUARD = Path(__file__).with_name("orphan_guard.py")
 LOG_TAIL_LINES = 30
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+# Outside the clone and ComfyUI's folder; without it each start compiles some thousand modules.
+BYTECODE = Path(tempfile.gettempdir()) / "provenance-bytecode"
 # torch's threads wait for each other by spinning. With several servers on two cores, ten steps took
 # 58 s that way and 2 s asleep; the numbers computed are the same.
 BUSY_MACHINE = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -172,14 +175,14 @@ class ComfyServer:
             ServerError: it ended, or did not answer in time; with the end of its log.
         """
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        kept = {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
                 cwd=self._comfyui,
                 env={
                     **kept,
-                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "PYTHONPYCACHEPREFIX": str(BYTECODE),
                     "PYTHONUNBUFFERED": "1",
                     **BUSY_MACHINE,
                     **self._environ,
@@ -220,6 +223,12 @@ class ComfyServer:
             process.wait()
         if process.stdin:
             process.stdin.close()
+
+    def kill(self) -> None:
+        """End ComfyUI at once, as a system does that runs out of memory."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def restart(self) -> None:
         """End ComfyUI and start it again: same port, base directory, arguments and variables."""

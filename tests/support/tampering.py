@@ -1,10 +1,12 @@
-"""Changing saved images as a user, an editor or a forger would, for the tests and the demo."""
+"""Saved images read, and changed as a user, an editor or a forger would, for tests and demo."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 from comfyui_provenance.containers import extract
 from comfyui_provenance.containers.png import embed_text
@@ -15,9 +17,48 @@ from comfyui_provenance.record import KEYWORD, seal
 Graph = dict[str, Any]
 Edit = Callable[[Graph], None]
 
+SCHEMA: Final = Path(__file__).resolve().parents[2] / "docs" / "record.schema.json"
+_SHOWN_CHARS: Final = 200
+_SHOWN_COUNT: Final = 10
+
 
 def record_of(data: bytes) -> dict[str, Any]:
-    """Give the record of an image file as plain JSON."""
+    """Give the record of an image file as plain JSON.
+
+    Raises:
+        AssertionError: It is not what `docs/record.schema.json` says.
+    """
+    document = _document_of(data)
+    problems = schema_problems(document)
+    assert not problems, "expected what docs/record.schema.json says, got\n" + "\n".join(problems)
+    return document
+
+
+def schema_problems(document: object) -> list[str]:
+    """List where a document is not what `docs/record.schema.json` says.
+
+    Returns:
+        A line for each place, at most ten; none where the tests' tools are not installed, as
+        where the demo runs on somebody's own ComfyUI.
+    """
+    validator = _validator()
+    if validator is None:
+        return []
+    found = sorted(validator.iter_errors(document), key=lambda error: error.json_path)
+    lines = [f"{error.json_path}: {error.message}" for error in found[:_SHOWN_COUNT]]
+    return [line[:_SHOWN_CHARS] for line in lines]
+
+
+@cache
+def _validator() -> Any:
+    try:
+        from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # has no types
+    except ModuleNotFoundError:
+        return None
+    return Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def _document_of(data: bytes) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(extract(data)[KEYWORD])
     return document
 
@@ -52,7 +93,7 @@ def edit_prompt(data: bytes, edit: Edit) -> bytes:
 
 def edit_record(data: bytes, edit: Edit) -> bytes:
     """Change the record and leave its digest as it was."""
-    record = record_of(data)
+    record = _document_of(data)
     edit(record)
     return embed_text(data, {KEYWORD: json.dumps(record)})
 

@@ -163,17 +163,25 @@ def to_prompt(value: JsonValue, *, needed: Iterable[NodeId] | None = None) -> Pr
     for node_id, node in entries.items():
         if node_id not in kept:
             continue
-        place = f"node {_show(node_id)}"
-        fields = _to_object(node, place)
-        class_type = fields.get("class_type")
-        if not isinstance(class_type, str):
-            raise GraphError(f"expected a class_type in {place}, got {type(class_type).__name__}")
-        _refuse_surrogates(class_type)
-        inputs = _to_object(fields.get("inputs"), f"the inputs of {place}")
-        nodes[NodeId(node_id)] = Node(
-            class_type, {name: _to_input(item) for name, item in inputs.items()}
-        )
+        nodes[NodeId(node_id)] = to_node(node, node_id)
     return Prompt(nodes)
+
+
+def to_node(value: JsonValue, node_id: str) -> Node:
+    """Take one node from the entry that a prompt has of it; see `to_prompt`.
+
+    Raises:
+        GraphError: It is not an object with a class and inputs, or a literal is not JSON.
+        LimitError: A name or a literal exceeds `limits`.
+    """
+    place = f"node {_show(node_id)}"
+    fields = _to_object(value, place)
+    class_type = fields.get("class_type")
+    if not isinstance(class_type, str):
+        raise GraphError(f"expected a class_type in {place}, got {type(class_type).__name__}")
+    _refuse_surrogates(class_type)
+    inputs = _to_object(fields.get("inputs"), f"the inputs of {place}")
+    return Node(class_type, {name: _to_input(item) for name, item in inputs.items()})
 
 
 def _reach(entries: dict[str, JsonValue], needed: Iterable[str]) -> set[str]:

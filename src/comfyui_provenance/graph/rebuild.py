@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from ..canonical import JsonValue
 from ..errors import GraphError
 from .prompt import Input, Link, Node, NodeId, Prompt
 
@@ -19,6 +21,24 @@ def rename(prompt: Prompt, prefix: str) -> Prompt:
             NodeId(prefix + node_id): Node(
                 node.class_type,
                 {name: _rename_link(value, prefix) for name, value in node.inputs.items()},
+            )
+            for node_id, node in prompt.nodes.items()
+        }
+    )
+
+
+def with_values(prompt: Prompt, values: Mapping[Link, JsonValue]) -> Prompt:
+    """Put what nodes computed in place of the links to them, to read it as if it had been typed."""
+    if not values:
+        return prompt
+    return Prompt(
+        {
+            node_id: Node(
+                node.class_type,
+                {
+                    name: values.get(value, value) if isinstance(value, Link) else value
+                    for name, value in node.inputs.items()
+                },
             )
             for node_id, node in prompt.nodes.items()
         }

@@ -8,12 +8,13 @@ never seen before is read as well. What the graph does not say is `None`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from ..canonical import JsonValue
 from .prompt import Link, Node, NodeId, Prompt
+from .rebuild import with_values
 from .trace import upstream
 
 _SEEDS: Final = ("seed", "noise_seed")
@@ -109,14 +110,22 @@ def is_sampling(node: Node) -> bool:
     )
 
 
-def read_samplings(prompt: Prompt, node_id: NodeId) -> list[Sampling]:
+def read_samplings(
+    prompt: Prompt, node_id: NodeId, values: Mapping[Link, JsonValue] | None = None
+) -> list[Sampling]:
     """List the samplings that a node's outputs depend on, in order of execution.
+
+    Args:
+        prompt: The graph.
+        node_id: The node.
+        values: What nodes computed, by output.
 
     Raises:
         GraphError: The prompt has a cycle.
     """
+    as_run = with_values(prompt, values or {})
     return [
-        read_sampling(prompt, found)
+        read_sampling(as_run, found)
         for found in upstream(prompt, node_id)
         if is_sampling(prompt.nodes[found])
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from ..canonical import JsonValue
 from ..digest import Digest, digest_value
@@ -17,7 +17,7 @@ def upstream(prompt: Prompt, node_id: NodeId) -> list[NodeId]:
     Raises:
         GraphError: There is no such node, or its dependencies form a cycle.
     """
-    return _trace(prompt, [node_id])
+    return _trace(prompt.nodes, [node_id])
 
 
 def prune(prompt: Prompt, node_ids: Iterable[NodeId]) -> Prompt:
@@ -26,7 +26,7 @@ def prune(prompt: Prompt, node_ids: Iterable[NodeId]) -> Prompt:
     Raises:
         GraphError: There is no such node, or its dependencies form a cycle.
     """
-    kept = set(_trace(prompt, node_ids))
+    kept = set(_trace(prompt.nodes, node_ids))
     return Prompt({node_id: node for node_id, node in prompt.nodes.items() if node_id in kept})
 
 
@@ -40,53 +40,73 @@ def digest_graph(prompt: Prompt, link: Link) -> Digest:
     Raises:
         GraphError: There is no such node, or its dependencies form a cycle.
     """
-    return digest_value(_to_signature(link, digest_nodes(prompt, link.node_id)))
+    return NodeDigests(prompt.nodes).at(link)
 
 
-def digest_nodes(
-    prompt: Prompt, node_id: NodeId, states: Mapping[NodeId, str] | None = None
-) -> dict[NodeId, str]:
-    """Digest the computation of a node and of each node upstream of it.
+class NodeDigests:
+    """Digests of what the nodes of a graph compute, each made once.
 
     Args:
-        prompt: The graph.
-        node_id: The node whose upstream is digested.
-        states: What else decides what a node computes, by node; of two nodes with
-            different states neither they nor what depends on them have one digest.
-
-    Raises:
-        GraphError: There is no such node, or its dependencies form a cycle.
+        nodes: The graph; it may grow, and must not change otherwise.
+        state: Gives what else decides what a node computes; of two nodes with different states
+            neither they nor what depends on them have one digest.
     """
-    digests: dict[NodeId, str] = {}
-    for found in upstream(prompt, node_id):
-        digest = str(_digest_node(prompt.nodes[found], digests))
-        if states is not None:
-            digest = str(digest_value([digest, states.get(found, "")]))
-        digests[found] = digest
-    return digests
+
+    def __init__(
+        self, nodes: Mapping[NodeId, Node], state: Callable[[NodeId], str] | None = None
+    ) -> None:
+        self._nodes = nodes
+        self._state = state
+        self._digests: dict[NodeId, str] = {}
+
+    def __getitem__(self, node_id: NodeId) -> str:
+        """Digest the computation of a node, `algorithm:hex`.
+
+        Raises:
+            GraphError: There is no such node, or its dependencies form a cycle.
+        """
+        if node_id not in self._digests:
+            for found in _trace(self._nodes, [node_id], self._digests):
+                digest = str(_digest_node(self._nodes[found], self._digests))
+                if self._state is not None:
+                    digest = str(digest_value([digest, self._state(found)]))
+                self._digests[found] = digest
+        return self._digests[node_id]
+
+    def at(self, link: Link) -> Digest:
+        """Digest the computation that gives the value at a link; see `digest_graph`.
+
+        Raises:
+            GraphError: There is no such node, or its dependencies form a cycle.
+        """
+        _ = self[link.node_id]
+        return digest_value(_to_signature(link, self._digests))
 
 
-def _trace(prompt: Prompt, node_ids: Iterable[NodeId]) -> list[NodeId]:
-    """Depth-first search from these nodes, inputs in order."""
+def _trace(
+    nodes: Mapping[NodeId, Node], node_ids: Iterable[NodeId], known: Container[NodeId] = ()
+) -> list[NodeId]:
+    """Depth-first search from these nodes, inputs in order; known ones are passed over."""
     order: dict[NodeId, None] = {}
     # Explicit stack: a prompt from a stranger must not exhaust ours. Its keys are
     # the path from the start to the node in hand.
     path: dict[NodeId, Iterator[NodeId]] = {}
     for start in node_ids:
-        if start not in prompt.nodes:
+        if start not in nodes:
             raise GraphError(f"expected a node {start[:80]!a} in the prompt, got none")
-        if start not in order:
-            path[start] = _sources(prompt.nodes[start])
+        if start not in order and start not in known:
+            path[start] = _sources(nodes[start])
         while path:
             node_id, sources = next(reversed(path.items()))
-            source = next((item for item in sources if item not in order), None)
+            new = (item for item in sources if item not in order and item not in known)
+            source = next(new, None)
             if source is None:
                 del path[node_id]
                 order[node_id] = None
             elif source in path:
                 raise GraphError(f"cycle: {_show_cycle(path, source)}")
             else:
-                path[source] = _sources(prompt.nodes[source])
+                path[source] = _sources(nodes[source])
     return list(order)
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 import torch
+from blake3 import blake3
 
 from ..digest import Digest
 
@@ -46,3 +47,28 @@ def digest_tensor(tensor: torch.Tensor) -> Digest:
     whole = TensorDigest(tensor.shape)
     whole.update(tensor)
     return whole.digest()
+
+
+def digest_images(images: torch.Tensor) -> list[Digest]:
+    """Digest each image, mask or latent of a batch.
+
+    BLAKE3, since it is an order of magnitude faster than SHA-256 without instructions for it,
+    and every image between two nodes is digested.
+
+    Args:
+        images: Shape (batch, ...), any real dtype and device. Wider types are rounded to
+            float32.
+
+    Returns:
+        Digests of algorithm `blake3-f32`, in order: BLAKE3 of `f32 AxBxC`, the shape without
+        the batch, and a newline in ASCII, then the values as little-endian float32 in
+        row-major order.
+    """
+    values = images.detach().to(device="cpu", dtype=torch.float32).contiguous()
+    header = f"f32 {'x'.join(str(size) for size in values.shape[1:])}\n".encode("ascii")
+    digests: list[Digest] = []
+    for image in values.reshape(len(values), -1).numpy():
+        state = blake3(header, max_threads=blake3.AUTO)
+        state.update(image.astype("<f4", copy=False).data.cast("B"))
+        digests.append(Digest("blake3-f32", state.hexdigest()))
+    return digests

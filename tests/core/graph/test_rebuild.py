@@ -6,7 +6,7 @@ import pytest
 
 from comfyui_provenance.errors import GraphError, LimitError
 from comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
-from comfyui_provenance.graph.rebuild import bypass, rename, set_input
+from comfyui_provenance.graph.rebuild import bypass, rename, set_input, with_values
 
 from support.builders import prompt_of
 
@@ -79,3 +79,19 @@ def test_a_bypassed_node_stays_and_its_users_take_from_its_source() -> None:
 def test_a_node_cannot_be_bypassed_to_nowhere() -> None:
     with pytest.raises(GraphError, match="dangling link"):
         bypass(prompt_of(a=[], b=["a"]), NodeId("a"), Link(NodeId("gone"), 0))
+
+
+def test_computed_values_take_the_place_of_the_links_to_them() -> None:
+    seed, model = Link(NodeId("1"), 1), Link(NodeId("1"), 0)
+    prompt = Prompt(
+        {
+            NodeId("1"): Node("Loader", {}),
+            NodeId("2"): Node("KSampler", {"seed": seed, "model": model}),
+        }
+    )
+
+    read = with_values(prompt, {seed: 2**64 - 1})
+
+    assert read.nodes[NodeId("2")].inputs == {"seed": 2**64 - 1, "model": model}
+    assert prompt.nodes[NodeId("2")].inputs["seed"] == seed
+    assert with_values(prompt, {}) is prompt

@@ -6,7 +6,7 @@ import pytest
 
 from comfyui_provenance.errors import GraphError
 from comfyui_provenance.graph.prompt import Input, Link, Node, NodeId, Prompt
-from comfyui_provenance.graph.trace import digest_graph, prune, upstream
+from comfyui_provenance.graph.trace import NodeDigests, digest_graph, prune, upstream
 
 from support.builders import prompt_of
 
@@ -137,3 +137,38 @@ def test_nodes_beside_the_value_do_not_count() -> None:
     more = Prompt({**prompt.nodes, NodeId("3"): Node("Save", {"images": LATENT})})
 
     assert digest_graph(more, LATENT) == digest_graph(prompt, LATENT)
+
+
+def test_a_graph_that_grows_keeps_the_digests_it_had() -> None:
+    nodes = dict(prompt_of(sampler=["model"], model=[]).nodes)
+    digests = NodeDigests(nodes)
+    before = digests[NodeId("sampler")]
+
+    nodes.update(prompt_of(save=["sampler"], sampler=["model"], model=[]).nodes)
+
+    assert digests[NodeId("sampler")] == before
+    assert digests.at(Link(SAVE, 0)) == digest_graph(Prompt(nodes), Link(SAVE, 0))
+
+
+def test_nodes_of_different_states_and_what_depends_on_them_have_no_common_digest() -> None:
+    prompt = prompt_of(save=["left", "right"], left=[], right=[])
+
+    plain = NodeDigests(prompt.nodes)
+    other = NodeDigests(prompt.nodes, lambda node_id: "new" if node_id == "left" else "")
+
+    assert plain[NodeId("left")] != other[NodeId("left")]
+    assert other[NodeId("left")] != other[NodeId("right")]
+    assert other[SAVE] != plain[SAVE]
+
+
+def test_each_node_is_asked_for_its_state_once() -> None:
+    asked: list[NodeId] = []
+
+    def state(node_id: NodeId) -> str:
+        asked.append(node_id)
+        return ""
+
+    digests = NodeDigests(prompt_of(c=["b", "a"], b=["a"], a=[]).nodes, state)
+    _ = digests[NodeId("b")], digests[NodeId("c")], digests[NodeId("c")]
+
+    assert asked == ["a", "b", "c"]

@@ -7,8 +7,9 @@ import struct
 
 import pytest
 import torch
+from blake3 import blake3
 
-from comfyui_provenance.numerics.tensors import digest_tensor
+from comfyui_provenance.numerics.tensors import digest_images, digest_tensor
 
 
 def test_the_preimage_is_shape_and_little_endian_values() -> None:
@@ -61,3 +62,15 @@ def test_a_tensor_with_a_gradient_is_digested_and_left_alone() -> None:
 
     assert digest == digest_tensor(torch.ones(3))
     assert values.requires_grad
+
+
+def test_each_image_of_a_batch_is_digested_as_if_it_were_alone() -> None:
+    images = torch.arange(24.0).reshape(2, 3, 4)
+
+    digests = digest_images(images)
+
+    preimage = b"f32 3x4\n" + struct.pack("<12f", *range(12, 24))
+    assert str(digests[1]) == f"blake3-f32:{blake3(preimage).hexdigest()}"
+    assert digests == [digest_images(images[at : at + 1])[0] for at in range(2)]
+    assert digest_images(images.transpose(1, 2))[0] != digests[0]
+    assert digest_images(images.double()) == digests
