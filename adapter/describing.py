@@ -109,6 +109,10 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         "redactions": [{"node_id": node_id, "input": name} for node_id, name in redacted.places],
         "warnings": [*dict.fromkeys(warnings)],
     }
+    # What nodes and packs logged or set may repeat a secret; the graph is without it already.
+    rest = {name: value for name, value in document.items() if name != "graph"}
+    shown = redact_value(rest, redacted.secrets)
+    document = {**shown, "graph": graph} if isinstance(shown, dict) else document
     return Description(document, tuple(dict.fromkeys(warnings)))
 
 

@@ -131,9 +131,10 @@ def digests_of(identity: FileIdentity, kind: str, patience: Patience) -> FileDig
         `None` where it cannot be established: it is another file now and was never hashed, it
         changes, it cannot be read, or the user interrupted.
     """
-    known = _cache().find(identity, _algorithms(kind))
-    if "sha256" not in known and identity == _identity_now(identity.path):
-        known = _hashed(identity, kind, patience)
+    algorithms = _algorithms(kind)
+    known = _cache().find(identity, algorithms)
+    if len(known) < len(algorithms) and identity == _identity_now(identity.path):
+        known = {**known, **_hashed(identity, kind, patience)}
     if "sha256" not in known:
         return None
     autov3 = known.get("autov3")
