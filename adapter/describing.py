@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
@@ -24,7 +24,7 @@ from ..src.comfyui_provenance.record import (
     JsonValue,
     Material,
 )
-from ..src.comfyui_provenance.redaction import redact_prompt, redact_value
+from ..src.comfyui_provenance.redaction import redact_value
 from ..src.comfyui_provenance.verdict import CauseKind
 from .demotions import is_pinned_at, list_demotions
 from .digests import Patience
@@ -36,6 +36,8 @@ from .outputs import Output, recall_outputs
 from .pinning import OPERATION as PIN_OPERATION
 from .probes import capture_environment, capture_fingerprint
 from .runs import Run, recall
+
+_VALUE_TYPES: Final = {bool: "BOOLEAN", float: "FLOAT", int: "INT", str: "STRING"}
 
 Runs = Mapping[NodeId, tuple[Run, ...]]
 Outputs = Mapping[NodeId, tuple[Output, ...]]
@@ -66,8 +68,12 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         ProvenanceError: The graph cannot be read or has no canonical form.
     """
     original = live.upstream(output.node_id)
-    redacted = redact_prompt(original.to_json())
-    prompt = to_prompt(redacted.nodes) if redacted.places else original
+    redacted = live.redacted()
+    if redacted.secrets:
+        prompt = to_prompt(redacted.nodes, needed=[output.node_id])
+        places = tuple(place for place in redacted.places if place[0] in prompt.nodes)
+    else:
+        prompt, places = original, ()
     digests = {node_id: live.digest_run(node_id) for node_id in prompt.nodes}
     runs = _recall_runs(digests)
     outputs = _recall_outputs(digests)
@@ -82,7 +88,7 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         for reference in find_files(with_values(original, values), seen)
     ]
     samplings, entries, traces = _samplings(prompt, as_run, output.node_id, runs)
-    warnings = [*_material_warnings(materials), *_redaction_warnings(redacted.places)]
+    warnings = [*_material_warnings(materials), *_redaction_warnings(places)]
     for entry in entries:
         warnings.extend(str(text) for text in _list(entry, "warnings"))
     graph = dump_prompt(prompt)
@@ -100,13 +106,13 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         "samplings": [*entries],
         "trace": [*traces],
         "operations": [*_operations(prompt, output.node_id, runs, entries)],
-        "computed": [*_computed(as_run, prompt, outputs)],
+        "computed": [*_computed(as_run, prompt)],
         "stages": [*_stages(prompt, output, outputs)],
         "materials": [material.to_json() for material in materials],
         "environment": capture_environment({node.class_type for node in prompt.nodes.values()}),
         "fingerprint": capture_fingerprint(),
         "determinism": _determinism(prompt, entries, runs),
-        "redactions": [{"node_id": node_id, "input": name} for node_id, name in redacted.places],
+        "redactions": [{"node_id": node_id, "input": name} for node_id, name in places],
         "warnings": [*dict.fromkeys(warnings)],
     }
     # What nodes and packs logged or set may repeat a secret; the graph is without it already.
@@ -161,7 +167,7 @@ def _computed_values(prompt: Prompt, outputs: Outputs) -> dict[Link, JsonValue]:
     return values
 
 
-def _computed(as_run: Prompt, prompt: Prompt, outputs: Outputs) -> Iterator[JsonObject]:
+def _computed(as_run: Prompt, prompt: Prompt) -> Iterator[JsonObject]:
     """Tell the plain values that nodes computed, as the rest of the record reads them."""
     told: set[Link] = set()
     for node_id, node in prompt.nodes.items():
@@ -170,14 +176,14 @@ def _computed(as_run: Prompt, prompt: Prompt, outputs: Outputs) -> Iterator[Json
             if not isinstance(link, Link) or isinstance(value, Link) or link in told:
                 continue
             told.add(link)
-            kind = "INT" if isinstance(value, int) and not isinstance(value, bool) else None
-            output = _output_at(link, outputs)
+            # By the value: a class may declare one type and give another.
+            kind = _VALUE_TYPES.get(type(value), "")
             yield {
                 "node_id": link.node_id,
                 "slot": link.slot,
-                "type": kind or (output.type if output is not None else ""),
+                "type": kind,
                 # A seed may not fit a JSON number.
-                "value": str(value) if kind else value,
+                "value": str(value) if kind == "INT" else value,
             }
 
 

@@ -74,24 +74,32 @@ class Patience:
     def __init__(self, node_id: str | None = None) -> None:
         context = get_executing_context()
         self._node_id = node_id or (context.node_id if context is not None else "")
+        self._is_over = False
 
     def wait(self, job: Job) -> None:
-        """Wait until a file is hashed; after an interrupt that goes on without us."""
+        """Wait until a file is hashed; after an interrupt that goes on without us.
+
+        The interrupt stays in force: the node ends its work, and ComfyUI stops after it.
+        """
         bar = None
         if job.size_bytes - job.hashed_bytes > _SHOWN_AFTER_BYTES:
             bar = comfy.utils.ProgressBar(job.size_bytes, node_id=self._node_id)
 
         def show(hashed_bytes: int, size_bytes: int) -> None:
-            if bar is not None:
-                bar.update_absolute(hashed_bytes, size_bytes)
+            if bar is not None and not self._is_interrupted():
                 self._say(f"hashing files: {hashed_bytes / 1e9:.1f} of {size_bytes / 1e9:.1f} GB")
+                bar.update_absolute(hashed_bytes, size_bytes)
 
-        _hasher().wait(
-            [job],
-            progress=show,
-            interrupted=comfy.model_management.processing_interrupted,
-            poll_s=_POLL_S,
-        )
+        try:
+            _hasher().wait([job], progress=show, interrupted=self._is_interrupted, poll_s=_POLL_S)
+        except comfy.model_management.InterruptProcessingException:
+            # Core's progress bar looks for an interrupt, too, and takes it off.
+            comfy.model_management.interrupt_current_processing(True)
+            self._is_over = True
+
+    def _is_interrupted(self) -> bool:
+        self._is_over = self._is_over or comfy.model_management.processing_interrupted()
+        return self._is_over
 
     def _say(self, text: str) -> None:
         server: Any = PromptServer.instance

@@ -104,6 +104,7 @@ def _judge_by_record(
         found,
         image.pixels,
         explained=is_explained([*integrity.causes, *elsewhere]),
+        is_lossy=record.subject.stored is not None,
     )
     checks, causes, notes = _rerun_findings(rerun)
     causes.extend(integrity.causes)

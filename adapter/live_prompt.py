@@ -12,6 +12,7 @@ import nodes as comfy_nodes
 from ..src.comfyui_provenance.errors import GraphError
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt, to_node
 from ..src.comfyui_provenance.graph.trace import NodeDigests
+from ..src.comfyui_provenance.redaction import Redacted, redact_prompt
 from .node_classes import is_unique
 
 
@@ -31,6 +32,7 @@ class LivePrompt:
         self._raw = nodes()
         self._parsed: dict[NodeId, Node] = {}
         self._prompts: dict[NodeId, Prompt] = {}
+        self._redacted: tuple[int, Redacted] | None = None
         self._computations = NodeDigests(self._parsed)
         self._runs = NodeDigests(self._parsed, self._state)
 
@@ -78,6 +80,13 @@ class LivePrompt:
         """
         self._parse(node_id)
         return self._parsed[NodeId(node_id)]
+
+    def redacted(self) -> Redacted:
+        """Give all nodes without their secrets, as ComfyUI holds them."""
+        nodes = self._grown()
+        if self._redacted is None or self._redacted[0] != len(nodes):
+            self._redacted = len(nodes), redact_prompt(nodes)
+        return self._redacted[1]
 
     def has(self, node_id: str) -> bool:
         """Tell whether there is such a node."""

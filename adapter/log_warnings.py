@@ -14,7 +14,7 @@ from typing import Final
 
 from .probes import hide_private
 
-_LIMIT: Final = 20
+HEARD_LIMIT: Final = 20
 """Messages to keep of one run."""
 
 _SHOWN_CHARS: Final = 200
@@ -30,7 +30,7 @@ class _Ears(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a message once, without what could tell whose machine this is."""
-        if record.thread != self._thread or len(self._messages) >= _LIMIT:
+        if record.thread != self._thread or len(self._messages) >= HEARD_LIMIT:
             return
         try:
             text = " ".join(record.getMessage().split())

@@ -38,6 +38,8 @@ _DIGESTED_IMAGES: Final = 64
 _TEXT_CHARS: Final = 1 << 16
 """Of a text that a node computed."""
 
+_EXACT: Final = 2.0**53
+
 _IMAGES: Final = ("IMAGE", "MASK")
 
 
@@ -111,6 +113,12 @@ def recall_outputs(run_digest: str, list_index: int) -> tuple[Output, ...]:
         return kept[min(list_index, len(kept) - 1)] if kept else ()
 
 
+def is_told_for_a_list(run_digest: str) -> bool:
+    """Tell whether a node ran on several elements of a list."""
+    with _lock:
+        return len(_outputs.get(run_digest, ())) > 1
+
+
 def _look(slot: int, kind: str, value: Any) -> Output:
     try:
         images = ref(value) if kind == "IMAGE" and isinstance(value, torch.Tensor) else None
@@ -135,9 +143,11 @@ def _digests(kind: str, value: Any) -> tuple[str, ...]:
 def _plain(value: Any) -> JsonValue:
     if isinstance(value, str) and len(value) <= _TEXT_CHARS:
         return value
-    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, bool | int):
         return value
-    return None
+    # A whole float from 2^53 on has no canonical form.
+    is_exact = isinstance(value, float) and math.isfinite(value) and abs(value) < _EXACT
+    return value if is_exact else None
 
 
 def _files(value: Any) -> Iterator[Path]:

@@ -22,7 +22,7 @@ from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.record import JsonObject, JsonValue
 from ..src.comfyui_provenance.verdict import CauseKind
 from .loading import fits_whole
-from .log_warnings import heard_warnings
+from .log_warnings import HEARD_LIMIT, heard_warnings
 from .mode import Demotion, Mode, pinned_scope, seeded_random
 from .runs import Run, remember
 
@@ -137,7 +137,7 @@ def _watched(clip: Any, operation: str, method: Callable[[], Any]) -> Any:
         "flags": flags,
         "mode": mode.to_json(),
         "output": _digest_output(output),
-        "log": [*dict.fromkeys([*clip.__dict__.pop("provenance_heard", ()), *heard])],
+        "log": [*dict.fromkeys([*clip.__dict__.pop("provenance_heard", ()), *heard])][:HEARD_LIMIT],
         "dtype": str(getattr(weights, "dtype", "unknown")).removeprefix("torch."),
         "device": str(clip.patcher.load_device.type),
         "model_class": type(clip.cond_stage_model).__name__,

@@ -27,7 +27,7 @@ from ..src.comfyui_provenance.pixels import (
     encode_webp,
 )
 from ..src.comfyui_provenance.record import JsonObject, Subject
-from ..src.comfyui_provenance.redaction import Redacted, redact_prompt, redact_value
+from ..src.comfyui_provenance.redaction import redact_prompt, redact_value
 from .describing import describe, list_index
 from .digests import Patience
 from .images import to_pixels, without_alpha
@@ -172,8 +172,10 @@ def save_images(
     hosts: dict[str, str] = {}
     document: JsonObject | str | None = None
     if not args.disable_metadata:
-        hosts = host_texts(dynprompt.get_original_prompt(), extra_pnginfo, saved.warnings)
-        document = _describe(live_prompt(dynprompt), node_id, input_name, saved.warnings)
+        live = live_prompt(dynprompt)
+        prompt = dynprompt.get_original_prompt()
+        hosts = _host_texts(live, prompt, extra_pnginfo, saved.warnings)
+        document = _describe(live, node_id, input_name, saved.warnings)
     if isinstance(document, dict) and "workflow" in hosts:
         document["workflow_sha256"] = digest_text(hosts["workflow"]).hex
     made = _Made(image_format, hosts, document, len(images), list_index(), parameters, sidecar)
@@ -181,35 +183,31 @@ def save_images(
     return saved
 
 
-def host_texts(
-    prompt: dict[str, Any], extra_pnginfo: dict[str, Any] | None, warnings: list[str]
+def _host_texts(
+    live: LivePrompt,
+    prompt: dict[str, Any],
+    extra_pnginfo: dict[str, Any] | None,
+    warnings: list[str],
 ) -> dict[str, str]:
-    """Give the texts that core's Save Image writes, as it writes them, without secrets.
-
-    Args:
-        prompt: As it was queued.
-        extra_pnginfo: What ComfyUI wants in the file besides.
-        warnings: Gets a sentence for each text that cannot be written.
-    """
+    """Give the texts that core's Save Image writes, as it writes them, without secrets."""
     extra = extra_pnginfo if isinstance(extra_pnginfo, dict) else {}
     texts: dict[str, str] = {}
     try:
-        redacted = redact_prompt(prompt)
+        # Expansions are no part of what core writes.
+        shown = redact_prompt(prompt).nodes if live.redacted().secrets else prompt
+        secrets = live.redacted().secrets
     # A prompt of no form that we know: nothing of it may be written unseen.
     except Exception as error:  # noqa: BLE001
         _warn(warnings, f"saved without 'prompt' and 'workflow': {reason_for(error)}")
         return texts
-    for keyword, value in {"prompt": redacted.nodes, **extra}.items():
+    for keyword, value in {"prompt": shown, **extra}.items():
         try:
-            texts[str(keyword)] = json.dumps(_redacted(keyword, value, redacted))
+            text = value if keyword == "prompt" else redact_value(value, secrets)
+            texts[str(keyword)] = json.dumps(text)
         # Another pack put it there, and it must not cost the user the image.
         except Exception as error:  # noqa: BLE001
             _warn(warnings, f"saved without {keyword!r}: {reason_for(error)}")
     return texts
-
-
-def _redacted(keyword: str, value: Any, redacted: Redacted) -> Any:
-    return value if keyword == "prompt" else redact_value(value, redacted.secrets)
 
 
 def reason_for(error: Exception) -> str:

@@ -7,6 +7,7 @@ the same text: the record names the pixels of each.
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections import OrderedDict
@@ -24,8 +25,8 @@ from .describing import describe
 from .digests import Patience
 from .images import to_pixels
 from .live_prompt import LivePrompt
-from .outputs import Output, recall_outputs
-from .saving import host_texts, reason_for
+from .outputs import Output, is_told_for_a_list, recall_outputs
+from .saving import reason_for
 from .settings import RECORD_IN_STOCK_SAVES, is_on
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,10 @@ def offer_record(live: LivePrompt, node_id: str, extra_pnginfo: Any) -> None:
         source = live.node(node_id).inputs.get("images")
         if not isinstance(source, Link):
             raise GraphError("images: expected a link to another node's image")
-        given = recall_outputs(live.digest_run(source.node_id), 0)
+        made = live.digest_run(source.node_id)
+        if is_told_for_a_list(made):
+            raise GraphError("images: core saves all elements of a list with one text")
+        given = recall_outputs(made, 0)
         output = next((item for item in given if item.slot == source.slot), None)
         if output is not None:
             extra_pnginfo[KEYWORD] = _record(live, node_id, source, output, extra_pnginfo)
@@ -106,9 +110,9 @@ def _record(
     if images is None:
         raise GraphError("the images are not at hand any more")
     document = describe(live, source, Patience(node_id)).document
-    texts = host_texts({}, extra_pnginfo, [])
-    if "workflow" in texts:
-        document["workflow_sha256"] = digest_text(texts["workflow"]).hex
+    if "workflow" in extra_pnginfo:
+        # As core writes it: what it writes itself is not redacted.
+        document["workflow_sha256"] = digest_text(json.dumps(extra_pnginfo["workflow"])).hex
     frames = to_pixels(images)
     digests: list[JsonValue] = [str(digest_pixels(frame)) for frame in frames]
     subject: JsonObject = {

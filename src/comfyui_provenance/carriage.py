@@ -6,13 +6,14 @@ left out is named in the record, whose digests of it stay, and a sidecar holds t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from .canonical import JsonValue
+from .containers.exif import dump_exif
 from .containers.jpeg import fits
-from .errors import ProvenanceError
+from .errors import ContainerError, LimitError, ProvenanceError
 from .infotext import dump_infotext
 from .record import KEYWORD, JsonObject, failed_record, seal
 
@@ -54,23 +55,24 @@ def plan_texts(
         document: The record, not sealed; or the reason why there is none; `None` for neither.
         parameters: Whether to write the text that A1111 and Civitai read, too.
     """
+    held, refused = _split(kind, hosts)
     if document is None:
-        return Carried(_fitting(kind, hosts), None)
+        return Carried(_fitting(kind, held), None)
     if isinstance(document, str):
-        return _failed(kind, hosts, document)
+        return _failed(kind, held, document)
     try:
         whole = seal(document).dump()
         text = dump_infotext(document) if parameters else None
-        extra = {PARAMETERS: text} if text else {}
+        held, refused = _split(kind, {**({PARAMETERS: text} if text else {}), **hosts})
         for count in range(len(_GIVING_WAY)):
             left_out = _GIVING_WAY[:count]
-            reduced = _reduced(document, {*hosts, *extra}, left_out)
+            reduced = _reduced(document, held.keys(), refused, left_out)
             record = whole if reduced is document else seal(reduced).dump()
-            texts = {**_kept({**extra, **hosts}, left_out), KEYWORD: record}
+            texts = {**_kept(held, left_out), KEYWORD: record}
             if _fits(kind, texts):
                 return Carried(texts, whole, tuple(_names(reduced)))
     except ProvenanceError as error:
-        return _failed(kind, hosts, f"{type(error).__name__}: {error}")
+        return _failed(kind, held, f"{type(error).__name__}: {error}")
     reason = f"the record is larger than a {kind} file can hold"
     return Carried({KEYWORD: failed_record(reason)}, whole, _GIVING_WAY, reason)
 
@@ -93,6 +95,23 @@ def _fits(kind: str, texts: Mapping[str, str]) -> bool:
     return kind != "jpeg" or fits(texts)
 
 
+def _split(kind: str, texts: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Take out the texts that a kind of file has no place for, whatever their size."""
+    held: dict[str, str] = {}
+    refused: list[str] = []
+    for keyword, text in texts.items():
+        try:
+            if kind != "png":
+                dump_exif({**held, KEYWORD: "", keyword: text})
+        except LimitError:
+            pass  # larger than the place, which is for the order of giving way to settle
+        except ContainerError:
+            refused.append(keyword)
+            continue
+        held[keyword] = text
+    return held, refused
+
+
 def _kept(texts: Mapping[str, str], left_out: tuple[str, ...]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if _word(name) not in left_out}
 
@@ -102,9 +121,14 @@ def _word(keyword: str) -> str:
     return keyword if keyword in (*_GIVING_WAY, KEYWORD) else "others"
 
 
-def _reduced(document: JsonObject, keywords: set[str], left_out: tuple[str, ...]) -> JsonObject:
+def _reduced(
+    document: JsonObject,
+    keywords: Collection[str],
+    refused: Collection[str],
+    left_out: tuple[str, ...],
+) -> JsonObject:
     """Take out of a record what gives way, and say in it what did."""
-    texts = {name for name in keywords if _word(name) in left_out}
+    texts = {*refused, *(name for name in keywords if _word(name) in left_out)}
     fields = {"graph"} if "graph" in left_out else set[str]()
     fields |= set(_DETAILS) if "trace" in left_out else set()
     names: list[JsonValue] = [*sorted(texts | (fields & document.keys()))]

@@ -146,6 +146,7 @@ def _verify(options: argparse.Namespace, out: TextIO) -> int:
             found,
             pixels,
             explained=is_explained(integrity.causes),
+            is_lossy=record.subject.stored is not None,
         )
         checks.insert(0, check)
     return _print_report(judge(checks, integrity.causes, difference), options, out)

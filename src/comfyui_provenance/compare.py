@@ -44,7 +44,13 @@ _UNNAMED: Final = frozenset(
 
 
 def compare_pixels(
-    name: str, expected: Digest, found: Pixels, reference: Pixels | None, *, explained: bool
+    name: str,
+    expected: Digest,
+    found: Pixels,
+    reference: Pixels | None,
+    *,
+    explained: bool,
+    is_lossy: bool = False,
 ) -> tuple[Check, Difference | None]:
     """Compare pixels with a digest, and measure how far they are from a reference.
 
@@ -54,6 +60,7 @@ def compare_pixels(
         found: The pixels in question.
         reference: Pixels to measure against; `None` if there are none.
         explained: Whether a change other than rounding is already known.
+        is_lossy: Whether the reference is what a lossy format left of the pixels.
     """
     digest = digest_pixels(found)
     is_exact = reference is not None and digest_pixels(reference) == expected
@@ -61,8 +68,8 @@ def compare_pixels(
     if reference is not None and str(reference) == str(found):
         difference = measure_difference(reference, found)
     if digest == expected:
-        # A lossy file's own pixels are not the ones that the digest is of.
-        difference = difference if is_exact else None
+        # How far a lossy file is from its own original is no finding about these pixels.
+        difference = None if is_lossy else difference
         check = Check(
             name, Level.BITWISE, str(expected), str(digest), "the same pixels, bit for bit"
         )

@@ -6,7 +6,7 @@ the graph's widgets say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from .canonical import JsonValue
@@ -16,6 +16,10 @@ from .graph.samplings import PromptText, Sampling
 from .graph.trace import upstream
 from .prompt_text import mark_characters
 from .record import UNRESOLVED, JsonObject, Material
+from .seeds import MAX_SEED
+
+_EXACT: Final = 2**53
+"""From here on a whole number has no canonical form."""
 
 WEIGHT_KINDS: Final = ("checkpoints", "diffusion_models")
 """Folder types whose files are the weights that `tuple.model_version` names."""
@@ -40,14 +44,14 @@ def to_sampling_entry(sampling: Sampling) -> JsonObject:
         "node_id": sampling.node_id,
         "class_type": sampling.class_type,
         "source": "graph",
-        "seed": _or_unresolved(str(sampling.seed) if _is_integer(sampling.seed) else None),
-        "sampler": _or_unresolved(sampling.sampler),
-        "scheduler": _or_unresolved(sampling.scheduler),
-        "steps": _or_unresolved(sampling.steps),
-        "cfg": _or_unresolved(sampling.cfg),
-        "denoise": _or_unresolved(sampling.denoise),
-        "width": _or_unresolved(sampling.width),
-        "height": _or_unresolved(sampling.height),
+        "seed": str(sampling.seed) if _is_seed(sampling.seed) else UNRESOLVED,
+        "sampler": _if(_is_text, sampling.sampler),
+        "scheduler": _if(_is_text, sampling.scheduler),
+        "steps": _if(_is_integer, sampling.steps),
+        "cfg": _if(_is_number, sampling.cfg),
+        "denoise": _if(_is_number, sampling.denoise),
+        "width": _if(_is_integer, sampling.width),
+        "height": _if(_is_integer, sampling.height),
         "positive": [_to_text_entry(text) for text in sampling.positive],
         "negative": [_to_text_entry(text) for text in sampling.negative],
     }
@@ -138,9 +142,25 @@ def _strengths(prompt: Prompt, node_id: NodeId) -> JsonObject:
     }
 
 
-def _or_unresolved(value: JsonValue) -> JsonValue:
-    return UNRESOLVED if value is None else value
+def _if(is_right: Callable[[JsonValue], bool], value: JsonValue) -> JsonValue:
+    """Give a widget's value if it is of the type that the field has."""
+    return value if is_right(value) else UNRESOLVED
+
+
+def _is_seed(value: JsonValue) -> bool:
+    """Tell a seed from a number that stands for one, as -1 does in several packs."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEED
+
+
+def _is_text(value: JsonValue) -> bool:
+    return isinstance(value, str)
 
 
 def _is_integer(value: JsonValue) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _EXACT
+
+
+def _is_number(value: JsonValue) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < _EXACT

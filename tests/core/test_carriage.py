@@ -58,6 +58,31 @@ def test_a_jpeg_leaves_out_first_what_tells_least(
     assert "left_out" not in parse_record(carried.whole or "").document
 
 
+@pytest.mark.parametrize("keyword", ["a key", "Workflow", "third"])
+def test_a_text_that_exif_has_no_place_for_costs_itself_alone(keyword: str) -> None:
+    hosts = {**HOSTS, "first": "1", "second": "2", keyword: "3"}
+
+    for kind in ("jpeg", "webp"):
+        for document in (document_of(), "GraphError: no graph", None):
+            carried = plan_texts(kind, hosts, document, parameters=True)
+            texts = extract(embed(FILES[kind], carried.texts))
+            assert {"first", "second", "prompt", "workflow"} <= texts.keys()
+            assert keyword not in texts
+    whole = plan_texts("jpeg", hosts, document_of(), parameters=True)
+    assert whole.left_out == (keyword,)
+    assert whole.problem is None
+
+
+def test_words_that_no_format_holds_cost_the_a1111_text_alone() -> None:
+    document = document_of()
+    document["samplings"][0]["positive"][0]["text"] = "a fox\0"
+
+    carried = plan_texts("webp", HOSTS, document, parameters=True)
+
+    assert carried.left_out == ("parameters",)
+    assert carried.problem is None
+
+
 def test_png_and_webp_leave_nothing_out() -> None:
     hosts = {**HOSTS, "workflow": "x" * 300_000}
 

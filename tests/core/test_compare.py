@@ -21,7 +21,7 @@ from comfyui_provenance.compare import (
 from comfyui_provenance.digest import digest_text
 from comfyui_provenance.graph.prompt import NodeId
 from comfyui_provenance.integrity import Integrity, compare_integrity, names_file
-from comfyui_provenance.pixels import Pixels, digest_pixels
+from comfyui_provenance.pixels import Difference, Pixels, digest_pixels
 from comfyui_provenance.record import Material, seal
 from comfyui_provenance.verdict import Cause, CauseKind, Check, Level
 
@@ -401,8 +401,11 @@ def test_a_lossy_file_is_held_against_the_pixels_that_it_stored() -> None:
 def test_a_reproduction_is_held_against_the_pixels_before_a_lossy_format_changed_them() -> None:
     expected = digest_pixels(IMAGE)
 
-    same, no_difference = compare_pixels("pixels", expected, IMAGE, altered(9), explained=False)
-    other, difference = compare_pixels("pixels", expected, altered(1), altered(9), explained=False)
+    def compare(found: Pixels) -> tuple[Check, Difference | None]:
+        return compare_pixels("pixels", expected, found, altered(9), explained=False, is_lossy=True)
+
+    same, no_difference = compare(IMAGE)
+    other, difference = compare(altered(1))
 
     assert (same.level, no_difference) == (Level.BITWISE, None)
     assert other.level is Level.MISMATCH

@@ -142,6 +142,13 @@ def test_a_letter_in_parts_is_told_with_what_it_would_be_whole(composed: str) ->
     assert mark_characters(f"x {composed}") == []
 
 
+def test_every_mark_on_a_letter_is_told() -> None:
+    entries = mark_characters("c\u0323\u0302x\u0338")
+
+    told = [(entry["character"], entry.get("looks_like")) for entry in entries]
+    assert told == [("U+0323", None), ("U+0302", "\u0109"), ("U+0338", None)]
+
+
 def test_a_whole_word_in_disguise_is_told_where_no_other_word_is_honest() -> None:
     disguised = "\u0441\u043e\u0440"  # Cyrillic, reads `cop`
 
@@ -158,14 +165,14 @@ def test_a_character_is_counted_and_placed_in_code_points() -> None:
 
 def test_no_text_gives_more_than_the_limit_of_entries() -> None:
     text = "".join(f"{chr(code)}x" for code in range(0x1D400, 0x1D434)) * 2
-    text += "".join(chr(code) for code in range(0xE0020, 0xE007F))
+    text += "".join(chr(code) for code in range(0xE0020, 0xE007F)) * 3
 
     entries = mark_characters(text)
 
     assert len(entries) == ENTRY_COUNT
     assert entries[-1]["kind"] == "more"
     told = [entry["count"] for entry in entries]
-    assert sum(count for count in told if isinstance(count, int)) == 2 * 52 + 95
+    assert sum(count for count in told if isinstance(count, int)) == 2 * 52 + 3 * 95
 
 
 def test_the_end_of_an_endless_text_is_counted_and_not_read() -> None:

@@ -341,3 +341,29 @@ def test_the_optional_parts_of_a_material_survive() -> None:
 
     assert seal(document).materials == [material]
     assert "pixels" not in material.to_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("seed", -1, "unresolved"),
+        ("seed", 2**64, "unresolved"),
+        ("seed", 2**64 - 1, str(2**64 - 1)),
+        ("seed", "7", "unresolved"),
+        ("steps", "20", "unresolved"),
+        ("steps", 2**60, "unresolved"),
+        ("cfg", float("nan"), "unresolved"),
+        ("cfg", True, "unresolved"),
+        ("sampler_name", 3, "unresolved"),
+    ],
+)
+def test_a_widget_of_another_type_or_range_is_unresolved(
+    name: str, value: JsonValue, told: str
+) -> None:
+    graph = graph_of()
+    graph["sampler"]["inputs"][name] = value
+
+    (sampling,) = read_samplings(to_prompt(graph), OUTPUT.node_id)
+
+    field = {"sampler_name": "sampler"}.get(name, name)
+    assert to_sampling_entry(sampling)[field] == told

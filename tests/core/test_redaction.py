@@ -33,6 +33,7 @@ from support.records import document_of
 BODY = "a1B2c3D4e5F6g7H8i9J0" * 4
 HEX = "0123456789abcdef" * 4
 KEY = "hunter2-Castle"
+HELD = "open sesame"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,11 @@ def test_a_key_is_known_by_its_shape_anywhere_in_a_text(secret: str) -> None:
             id="signed URL",
         ),
         pytest.param("token=" + HEX[:32], f"token={MARK}", id="assigned"),
+        pytest.param(
+            "note: this_is_my_openai_api_key: " + HEX[:32],
+            f"note: this_is_my_openai_api_key: {MARK}",
+            id="assigned to what was assigned",
+        ),
         pytest.param(f"HF_TOKEN: '{BODY[:30]}'", f"HF_TOKEN: '{MARK}'", id="assigned in YAML"),
         pytest.param(
             '{"model": "x", "api_key": "hunter2", "n": 1}',
@@ -207,7 +213,7 @@ def test_an_input_with_a_secrets_name_is_replaced_whole_and_nothing_else_changes
 
 @pytest.mark.parametrize(
     "value",
-    [7, 0.5, True, None, "", "  ", "none", "Default", ["1", 0], ["a", "b"], {"x": "y"}],
+    [7, 0.5, True, None, "", "  ", "none", "Default", f" {MARK}", ["1", 0], ["a", "b"], {"x": "y"}],
 )
 def test_what_cannot_be_a_secret_stays_under_a_secrets_name(value: JsonValue) -> None:
     prompt = {"1": node("Text", value=1), "2": node("Ask", token=value)}
@@ -238,7 +244,7 @@ def test_a_secret_is_taken_out_of_every_text_of_the_prompt() -> None:
 
 def test_a_secret_that_a_primitive_holds_is_followed_over_links() -> None:
     prompt = {
-        "1": node("PrimitiveString", value="hunter2"),
+        "1": node("PrimitiveString", value="pass"),
         "2": node("Reroute", any=["1", 0]),
         "3": node("Ask", api_key=["2", 0], prompt=["4", 0], model=["5", 0]),
         "4": node("PrimitiveString", value="a fox"),
@@ -453,7 +459,18 @@ def private_document() -> dict[str, Any]:
     document: dict[str, Any] = json.loads(json.dumps(document_of()))
     graph = json.loads(document["graph"])
     graph["picture"] = node("LoadImage", image="me at home.png")
-    graph["ask"] = node("Ask", api_key=KEY, note="portrait", mode="fast", options={"a": ["b c"]})
+    graph["words"] = node("Text", text="Bob")
+    graph["holder"] = node("PrimitiveString", value=HELD)
+    graph["loader"]["inputs"]["ckpt_name"] = "SD 1.5/tiny model.safetensors"
+    document["materials"][0]["name"] = "SD 1.5/tiny model.safetensors"
+    graph["ask"] = node(
+        "Ask",
+        api_key=KEY,
+        token=["holder", 0],
+        note="portrait",
+        mode="fast",
+        options={"a": ["b c"]},
+    )
     document["graph"] = json.dumps(graph)
     document["materials"].append(
         {
@@ -480,7 +497,7 @@ def private_document() -> dict[str, Any]:
         {"node_id": "n", "slot": 2, "type": "COMBO", "value": "portrait"},
         {"node_id": "n", "slot": 3, "type": "INT", "value": "18446744073709551615"},
     ]
-    document["unknown"] = {"of": f"later versions {KEY}"}
+    document["unknown"] = {"of": f"later versions {KEY}, {HELD}"}
     return document
 
 
@@ -492,11 +509,11 @@ def test_a_record_to_be_shown_tells_no_words_and_no_pictures_of_its_user() -> No
 
     assert document == before
     text = json.dumps(shown)
-    for private in ("fox's den", "home", "Ann", "portrait", KEY, "b c", "a den"):
+    for private in ("fox's den", "home", "Ann", "portrait", KEY, HELD, "b c", "a den", "Bob"):
         assert private not in text, private
     assert shown["redacted"] is True
     assert shown["warnings"] == [f"input file {MARK} is missing"]
-    assert shown["unknown"] == {"of": f"later versions {MARK}"}
+    assert shown["unknown"] == {"of": f"later versions {MARK}, {MARK}"}
     assert shown["materials"][-1] == {**before["materials"][-1], "name": MARK}
 
 
@@ -513,6 +530,7 @@ def test_a_record_to_be_shown_keeps_parameters_models_and_digests() -> None:
     assert sampling["positive"][0] == {
         name: value for name, value in original["positive"][0].items() if name != "text"
     }
+    assert sampling["positive"][1] == {"sha256": HEX}
     assert sampling["conditionings"]["positive"] == [
         {"cross_attn": "sha256-f32:" + HEX, "said": MARK}
     ]
@@ -536,6 +554,7 @@ def test_the_graph_of_a_record_to_be_shown_keeps_its_wires_numbers_and_choices()
     assert graph["positive"]["inputs"]["text"] == MARK
     assert graph["ask"]["inputs"] == {
         "api_key": MARK,
+        "token": ["holder", 0],
         "note": MARK,
         "mode": "fast",
         "options": {"a": [MARK]},
