@@ -37,6 +37,9 @@ from .pinning import OPERATION as PIN_OPERATION
 from .probes import capture_environment, capture_fingerprint
 from .runs import Run, recall
 
+_FOREIGN: Final = ("samplings", "operations", "determinism", "warnings")
+"""Fields with words of other packs and of ComfyUI."""
+
 _VALUE_TYPES: Final = {bool: "BOOLEAN", float: "FLOAT", int: "INT", str: "STRING"}
 
 Runs = Mapping[NodeId, tuple[Run, ...]]
@@ -93,7 +96,9 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         warnings.extend(str(text) for text in _list(entry, "warnings"))
     graph = dump_prompt(prompt)
     parameters = _parameters(entries, samplings, as_run, materials)
-    remember_graph(prompt, output)
+    if redacted.secrets or live.is_expanded(output.node_id):
+        # Other graphs are noted when they begin.
+        remember_graph(prompt, output)
     document: JsonObject = {
         "version": VERSION,
         "generator": {"name": "comfyui-provenance", "version": __version__},
@@ -115,10 +120,10 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         "redactions": [{"node_id": node_id, "input": name} for node_id, name in places],
         "warnings": [*dict.fromkeys(warnings)],
     }
-    # What nodes and packs logged or set may repeat a secret; the graph is without it already.
-    rest = {name: value for name, value in document.items() if name != "graph"}
-    shown = redact_value(rest, redacted.secrets)
-    document = {**shown, "graph": graph} if isinstance(shown, dict) else document
+    # What nodes and packs logged or set may repeat a secret.
+    foreign: JsonObject = {name: document[name] for name in _FOREIGN}
+    shown = redact_value(foreign, redacted.secrets)
+    document.update(shown if isinstance(shown, dict) else {})
     return Description(document, tuple(dict.fromkeys(warnings)))
 
 

@@ -32,9 +32,21 @@ class LivePrompt:
         self._raw = nodes()
         self._parsed: dict[NodeId, Node] = {}
         self._prompts: dict[NodeId, Prompt] = {}
+        self._stateless: tuple[dict[str, Any], bool] | None = None
         self._redacted: tuple[int, Redacted] | None = None
         self._computations = NodeDigests(self._parsed)
         self._runs = NodeDigests(self._parsed, self._state)
+
+    def adopt(self, other: LivePrompt) -> None:
+        """Take over what was parsed and digested of a copy of this prompt, if it is one."""
+        same = self._raw.keys() == other._raw.keys() and all(
+            node["class_type"] == other._raw[name]["class_type"]
+            and node["inputs"] == other._raw[name]["inputs"]
+            for name, node in self._raw.items()
+        )
+        if same:
+            self._parsed.update(other._parsed)
+            self._computations.adopt(other._computations)
 
     def upstream(self, node_id: str) -> Prompt:
         """Give a node and what it depends on.
@@ -44,7 +56,8 @@ class LivePrompt:
         """
         known = self._prompts.get(NodeId(node_id))
         if known is None:
-            reached = self._parse(node_id)
+            self._parse(node_id)
+            reached = self._reached(NodeId(node_id))
             known = Prompt(
                 {NodeId(name): self._parsed[NodeId(name)] for name in self._raw if name in reached}
             )
@@ -61,7 +74,12 @@ class LivePrompt:
             GraphError: There is a dangling link or a cycle.
         """
         self._parse(node_id)
-        return self._runs[NodeId(node_id)]
+        nodes = self._raw
+        if self._stateless is None or self._stateless[0] is not nodes:
+            self._stateless = nodes, not any(self._state(NodeId(name)) for name in nodes)
+        # Without states it is the same digest, which may be known already.
+        digests = self._computations if self._stateless[1] else self._runs
+        return digests[NodeId(node_id)]
 
     def digest_computation(self, link: Link) -> str:
         """Digest the graph that gives the value at a link, as `digest_graph` does.
@@ -100,35 +118,71 @@ class LivePrompt:
         self._raw = self._all()
         return self._raw
 
-    def _parse(self, node_id: str) -> set[str]:
-        """Parse a node and what it depends on, where that was not done before."""
-        reached: set[str] = set()
+    def _reached(self, node_id: NodeId) -> set[NodeId]:
+        reached: set[NodeId] = set()
         waiting = [node_id]
         while waiting:
             name = waiting.pop()
-            if name in reached:
-                continue
-            reached.add(name)
-            if NodeId(name) not in self._parsed:
-                raw = self._raw.get(name) or self._grown().get(name)
-                if raw is None:
-                    raise GraphError(f"expected a node {name[:80]!a} in the prompt, got none")
-                self._parsed[NodeId(name)] = to_node(raw, name)
-            inputs = self._parsed[NodeId(name)].inputs.values()
-            waiting += [value.node_id for value in inputs if isinstance(value, Link)]
+            if name not in reached:
+                reached.add(name)
+                waiting += _sources(self._parsed[name])
         return reached
+
+    def _parse(self, node_id: str) -> None:
+        """Parse a node and what it depends on, where that was not done before."""
+        found: dict[NodeId, Node] = {}
+        waiting = [NodeId(node_id)]
+        while waiting:
+            name = waiting.pop()
+            if name in self._parsed or name in found:
+                continue
+            raw = self._raw.get(name) or self._grown().get(name)
+            if raw is None:
+                raise GraphError(f"expected a node {name[:80]!a} in the prompt, got none")
+            found[name] = to_node(raw, name)
+            waiting += _sources(found[name])
+        # Only now: whatever is parsed has all that it depends on parsed, too.
+        self._parsed.update(found)
 
     def _state(self, node_id: NodeId) -> str:
         """Tell what else decides what a node computes: its id, for one that is never the same."""
         node = self._raw[node_id]
         changed = node.get("is_changed")
+        if changed is None and not is_unique(_class_of(node)):
+            return ""
         values = changed if isinstance(changed, list) else [changed]
         is_new = any(isinstance(value, float) and math.isnan(value) for value in values)
-        node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))
-        return f"{changed!r} {node_id}" if is_new or is_unique(node_class) else repr(changed)
+        is_own = is_new or is_unique(_class_of(node))
+        return f"{changed!r} {node_id}" if is_own else repr(changed)
+
+
+def _sources(node: Node) -> list[NodeId]:
+    return [value.node_id for value in node.inputs.values() if isinstance(value, Link)]
+
+
+def _class_of(node: dict[str, Any]) -> Any:
+    return comfy_nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))
 
 
 _live: WeakKeyDictionary[Any, LivePrompt] = WeakKeyDictionary()
+_queued: LivePrompt | None = None
+
+
+def begin_prompt(nodes: dict[str, Any]) -> LivePrompt:
+    """Read a prompt that is about to run, before ComfyUI made its `DynamicPrompt`.
+
+    Args:
+        nodes: The prompt, or a copy of it.
+    """
+    global _queued
+    _queued = LivePrompt(lambda: nodes, nodes)
+    return _queued
+
+
+def end_prompt() -> None:
+    """Forget the prompt that has run."""
+    global _queued
+    _queued = None
 
 
 def live_prompt(dynprompt: Any) -> LivePrompt:
@@ -139,7 +193,10 @@ def live_prompt(dynprompt: Any) -> LivePrompt:
     """
     known = _live.get(dynprompt)
     if known is None:
-        known = _live[dynprompt] = LivePrompt(_NodesOf(dynprompt), dynprompt.get_original_prompt())
+        known = LivePrompt(_NodesOf(dynprompt), dynprompt.get_original_prompt())
+        if _queued is not None:
+            known.adopt(_queued)
+        _live[dynprompt] = known
     return known
 
 

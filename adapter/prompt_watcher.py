@@ -17,7 +17,7 @@ from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId
 from ..src.comfyui_provenance.graph.rebuild import with_values
 from ..src.comfyui_provenance.record import JsonValue
 from .ledger import remember_digests
-from .live_prompt import LivePrompt, live_prompt
+from .live_prompt import LivePrompt, begin_prompt, end_prompt, live_prompt
 from .loaded_files import forget_queued, note_load, note_queued, now_ns
 from .materials import find_files, find_files_of
 from .outputs import keep_outputs, recall_outputs
@@ -49,7 +49,7 @@ class PromptWatcher(Caching.CacheProvider):
         running = PromptServer.instance.prompt_queue.get_current_queue_volatile()[0]
         for item in running:
             if item[1] == prompt_id:
-                queued = LivePrompt(lambda nodes=item[2]: nodes, item[2])
+                queued = begin_prompt(item[2])
                 for output_id in item[4]:
                     self._note(queued, output_id)
 
@@ -98,6 +98,7 @@ class PromptWatcher(Caching.CacheProvider):
 
     def _forget(self) -> None:
         self._extra_pnginfo, self._files, self._started_ns = None, set(), None
+        end_prompt()
         forget_queued()
 
     def _note(self, queued: LivePrompt, output_id: str) -> None:

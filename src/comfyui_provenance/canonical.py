@@ -23,6 +23,10 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 """A whole string, terminated or not, or one bracket: linear on any text."""
 
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
+)
+
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _NOT_PRINTABLE_ASCII: Final = re.compile(r"[^\x20-\x7e]")
 
@@ -42,8 +46,10 @@ def dump_canonical(value: JsonValue) -> bytes:
             infinity, a lone surrogate, an integer past 2^53-1, or is nested
             deeper than `limits.JSON_DEPTH`.
     """
-    _refuse_uncanonical(value)
+    is_plain = _refuse_uncanonical(value)
     try:
+        if is_plain:
+            return _ENCODER.encode(value).encode("utf-8")
         return rfc8785.dumps(value)
     # UnicodeEncodeError, a ValueError: rfc8785 does not guard its sorting of keys.
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -98,12 +104,25 @@ def parse_json(
     return cast("JsonValue", value)
 
 
-def _refuse_uncanonical(value: JsonValue) -> None:
-    """Refuse what rfc8785 would recurse into or write ambiguously."""
+def _refuse_uncanonical(value: JsonValue) -> bool:
+    """Refuse what rfc8785 would recurse into or write ambiguously.
+
+    Returns:
+        Whether Python's own encoder, ten times as fast, writes the same: there are no floats, no
+        integers past 2^53-1, and no keys that UTF-16 would sort otherwise.
+    """
+    is_plain = True
     # Explicit stack: a deep or cyclic value must not exhaust ours.
     pending: list[tuple[object, int]] = [(value, 0)]
     while pending:
         item, depth = pending.pop()
+        kind = type(item)
+        if kind is str or item is None or kind is bool:
+            continue
+        if kind is int:
+            is_plain = is_plain and -_EXACT_INTEGER < cast("int", item) < _EXACT_INTEGER
+            continue
+        is_plain = is_plain and (kind is list or (kind is dict and _has_plain_keys(item)))
         if isinstance(item, float):
             if item.is_integer() and _EXACT_INTEGER <= abs(item) < _FIRST_EXPONENT:
                 raise CanonicalError(f"expected a whole number below 2^53, got {item!r}")
@@ -112,6 +131,12 @@ def _refuse_uncanonical(value: JsonValue) -> None:
                 raise CanonicalError(f"expected nesting of at most {limits.JSON_DEPTH}, got more")
             children = cast("list[object]", item.values() if isinstance(item, dict) else item)
             pending.extend((child, depth + 1) for child in children)
+    return is_plain
+
+
+def _has_plain_keys(value: object) -> bool:
+    keys = cast("dict[object, object]", value)
+    return all(type(key) is str and key.isascii() for key in keys)
 
 
 def _to_escape(match: re.Match[str]) -> str:

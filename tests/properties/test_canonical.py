@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from random import Random
 
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyui_provenance.canonical import JsonValue, dump_ascii, dump_canonical, parse_json
-from comfyui_provenance.errors import ProvenanceError
+from comfyui_provenance.errors import CanonicalError, ProvenanceError
 
-from support.strategies import canonical_values, text
+from support.strategies import canonical_values, nested, text
 
 
 @given(canonical_values)
@@ -55,3 +56,18 @@ def test_any_value_is_dumped_or_refused(value: object) -> None:
         return
 
     assert dump_canonical(parse_json(form)) == form
+
+
+@given(canonical_values | nested(st.none() | st.booleans() | st.integers() | text))
+def test_the_canonical_form_is_the_reference_implementations(value: JsonValue) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        expected = None
+
+    try:
+        found = dump_canonical(value)
+    except CanonicalError:
+        found = None
+
+    assert found == expected

@@ -48,8 +48,8 @@ class NodeDigests:
 
     Args:
         nodes: The graph; it may grow, and must not change otherwise.
-        state: Gives what else decides what a node computes; of two nodes with different states
-            neither they nor what depends on them have one digest.
+        state: Gives what else decides what a node computes, or nothing; of two nodes with
+            different states neither they nor what depends on them have one digest.
     """
 
     def __init__(
@@ -68,10 +68,13 @@ class NodeDigests:
         if node_id not in self._digests:
             for found in _trace(self._nodes, [node_id], self._digests):
                 digest = str(_digest_node(self._nodes[found], self._digests))
-                if self._state is not None:
-                    digest = str(digest_value([digest, self._state(found)]))
-                self._digests[found] = digest
+                state = self._state(found) if self._state is not None else ""
+                self._digests[found] = str(digest_value([digest, state])) if state else digest
         return self._digests[node_id]
+
+    def adopt(self, other: NodeDigests) -> None:
+        """Take over the digests of the same nodes, in the same states."""
+        self._digests.update(other._digests)
 
     def at(self, link: Link) -> Digest:
         """Digest the computation that gives the value at a link; see `digest_graph`.

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 from .. import limits
 from ..canonical import JsonValue
 from ..graph.prompt import Link, NodeId, Prompt
-from .shapes import MARK, is_secret_name, is_secret_value, replace_shapes
+from .shapes import MARK, has_no_shape, is_secret_name, is_secret_value, replace_shapes
 from .widgets import AFTER_SEED, secret_places
 
 _LONG_CHARS: Final = 6
@@ -25,6 +25,9 @@ _LONG_CHARS: Final = 6
 
 _KNOWN_COUNT: Final = 1000
 """Secrets of one walk that are sought everywhere; a prompt has a few, a hostile file a million."""
+
+_NAME_CHARS: Final = 48
+"""Names, classes and ids are shorter, and the same ones stand in every prompt."""
 
 _HOLDER_INPUTS: Final = frozenset(["content", "string", "str", "text", "value"])
 """Inputs, in lower case, of nodes that only hold a text for another node."""
@@ -215,6 +218,9 @@ class Search:
         """Give a text without what is known or has the shape of a secret."""
         if text in self._short:
             return MARK
+        is_name = len(text) <= _NAME_CHARS and not self._long and MARK not in text
+        if is_name and has_no_shape(text):
+            return text
         # Until nothing changes: what stands beside a removed secret may be one, too.
         while True:
             changed = text

@@ -177,6 +177,15 @@ def is_secret_name(name: str) -> bool:
     return words[-1] in _LAST_WORDS or (before, words[-1]) == ("session", "id")
 
 
+@lru_cache(maxsize=16384)
+def has_no_shape(text: str) -> bool:
+    """Tell whether no part of a text has the shape of a secret.
+
+    For the short texts that stand in every prompt a thousand times: names, classes, ids.
+    """
+    return replace_shapes(text, lambda _: MARK) == text
+
+
 def is_secret_value(value: str) -> bool:
     """Tell whether a text under a secret's name is one."""
     word = value.strip()
