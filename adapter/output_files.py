@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,71 +75,108 @@ def remove_stale(folder: Path) -> None:
         return  # another process was faster, or the folder cannot be read: nothing is lost
 
 
-def write_new(
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A whole file that has no name of its own yet.
+
+    Attributes:
+        path: Where its bytes are; hidden.
+        suffix: Of the name to come, as `.png`.
+    """
+
+    path: Path
+    suffix: str
+
+    def discard(self) -> None:
+        """Remove it, unless it has a name by now."""
+        self.path.unlink(missing_ok=True)
+
+
+def write_draft(name: OutputName, suffix: str, data: bytes) -> Draft:
+    """Write a file to its end, flushed to the disk, without giving it its name.
+
+    Args:
+        name: Where it will go.
+        suffix: Of the name to come.
+        data: All of it.
+
+    Raises:
+        OSError: It cannot be written, with words for the user. No part of it is left behind.
+    """
+    path = name.folder / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
+    with _explained(name):
+        name.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+    return Draft(path, suffix)
+
+
+def publish(
     name: OutputName,
     counter: int,
     batch_index: int,
-    contents: Mapping[str, bytes],
+    image: Draft,
+    beside: Mapping[str, bytes],
     warnings: list[str],
 ) -> int:
-    """Write the files of one image under the first number that is free for all of them.
+    """Give an image the first number that is free for all of its files.
 
-    Each file is whole or not there: the data goes to a temporary file first, is flushed,
-    and gets its name by a hard link, which fails if the name is taken, by another process
-    too. The first file claims the number.
+    Each file is whole or not there: it gets its name by a hard link, which fails if the name is
+    taken, by another process too. The image claims the number.
 
     Args:
         name: Where to.
         counter: The first number to try.
         batch_index: Position of the image in its batch.
-        contents: The bytes by suffix, as `.png`; the image first.
-        warnings: Gets a sentence for each file beside the image that cannot be written.
+        image: The image's file.
+        beside: The bytes of further files, by suffix.
+        warnings: Gets a sentence for each of those that cannot be written.
 
     Returns:
         The number that was used.
 
     Raises:
-        OSError: The image cannot be written, with words for the user. No part of it is left
-            behind.
+        OSError: The image cannot be written, with words for the user.
     """
-    (image_suffix, image), *beside = contents.items()
-    try:
-        name.folder.mkdir(parents=True, exist_ok=True)
+    with _explained(name):
         while True:
             stem = name.file_name(counter, batch_index)
-            targets = {suffix: name.folder / f"{stem}{suffix}" for suffix in contents}
-            free = not any(os.path.lexists(target) for target in targets.values())
-            if free and _write_whole(targets[image_suffix], image):
+            names = [f"{stem}{suffix}" for suffix in (image.suffix, *beside)]
+            free = not any(os.path.lexists(name.folder / file) for file in names)
+            if free and _link_new(image.path, name.folder / names[0]):
                 break
             counter += 1
-    except OSError as error:
-        where = f"the output folder {name.subfolder!r}" if name.subfolder else "the output folder"
-        raise OSError(
-            f"image {batch_index + 1} could not be saved in {where}: {error.strerror}. Make room "
-            "or choose another folder and queue the prompt again: what was made is still cached"
-        ) from error
-    for suffix, data in beside:
+    image.discard()
+    for file, (suffix, data) in zip(names[1:], beside.items(), strict=True):
         try:
-            written = _write_whole(targets[suffix], data)
+            draft = write_draft(name, suffix, data)
+            written = _link_new(draft.path, name.folder / file)
+            draft.discard()
         except OSError as error:
-            warnings.append(f"{stem}{suffix} could not be written: {error.strerror}")
+            warnings.append(f"{file} could not be written: {error.strerror or error}")
         else:
             if not written:
-                warnings.append(f"{stem}{suffix} was not written: the name is taken")
+                warnings.append(f"{file} was not written: the name is taken")
     return counter
 
 
-def _write_whole(target: Path, data: bytes) -> bool:
-    """Write a whole file under a new name; `False` if the name is taken."""
-    temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}.tmp")
+@contextmanager
+def _explained(name: OutputName) -> Generator[None]:
+    """Turn an error of the disk into words for the user, without its paths."""
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return _link_new(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        where = f"the output folder {name.subfolder!r}" if name.subfolder else "the output folder"
+        raise OSError(
+            f"an image could not be saved in {where}: {error.strerror}. Make room or choose "
+            "another folder, and queue the prompt again: what was made is still cached"
+        ) from error
 
 
 def _link_new(temporary: Path, target: Path) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from .describing import describe, list_index
 from .digests import Patience
 from .images import to_pixels, without_alpha
 from .live_prompt import LivePrompt, live_prompt
-from .output_files import OutputName, plan_output, remove_stale, write_new
+from .output_files import Draft, OutputName, plan_output, publish, remove_stale, write_draft
 
 _log = logging.getLogger(__name__)
 
@@ -128,13 +129,13 @@ class _Encoded:
     """One image, ready to be written.
 
     Attributes:
-        suffix: Of the image's file.
-        contents: Bytes by suffix, the image first.
+        image: Its file, whole and without a name.
+        beside: The bytes of further files, by suffix.
         warnings: Sentences for the user.
     """
 
-    suffix: str
-    contents: dict[str, bytes]
+    image: Draft
+    beside: dict[str, bytes]
     warnings: tuple[str, ...]
 
 
@@ -179,7 +180,9 @@ def save_images(
     if isinstance(document, dict) and "workflow" in hosts:
         document["workflow_sha256"] = digest_text(hosts["workflow"]).hex
     made = _Made(image_format, hosts, document, len(images), list_index(), parameters, sidecar)
-    _write(_encode_all(images, made), name, saved)
+    remove_stale(name.folder)
+    with closing(_encode_all(images, name, made)) as encoded:
+        _publish_all(encoded, name, saved)
     return saved
 
 
@@ -236,14 +239,24 @@ def _describe(
     return description.document
 
 
-def _encode_all(images: torch.Tensor, made: _Made) -> Iterable[_Encoded]:
-    """Encode the images of a batch side by side, in order."""
+def _encode_all(images: torch.Tensor, name: OutputName, made: _Made) -> Generator[_Encoded]:
+    """Encode the images of a batch side by side, and give them in order."""
     workers = min(len(images), os.cpu_count() or 1)
     with ThreadPoolExecutor(workers, "provenance-encode") as pool:
-        yield from pool.map(lambda index: _encode(images, index, made), range(len(images)))
+        jobs = [pool.submit(_encode, images, index, name, made) for index in range(len(images))]
+        try:
+            for job in jobs:
+                yield job.result()
+        finally:
+            # After an error nothing of the images that come later may stay.
+            for job in jobs:
+                job.cancel()
+            for job in jobs:
+                if not job.cancelled() and job.exception() is None:
+                    job.result().image.discard()
 
 
-def _encode(images: torch.Tensor, index: int, made: _Made) -> _Encoded:
+def _encode(images: torch.Tensor, index: int, name: OutputName, made: _Made) -> _Encoded:
     warnings: list[str] = []
     (pixels,) = to_pixels(images[index : index + 1], bits=made.format.bits)
     if made.format.kind == "jpeg" and pixels.channels in (2, 4):
@@ -259,8 +272,6 @@ def _encode(images: torch.Tensor, index: int, made: _Made) -> _Encoded:
         data = used.encode(pixels)
     document = _with_subject(pixels, data, index, used, made)
     carried = plan_texts(used.kind, made.hosts, document, parameters=made.parameters)
-    suffix = _SUFFIXES[used.kind]
-    contents = {suffix: _embedded(data, carried, warnings)}
     if carried.problem is not None:
         warnings.append(f"saved without a record: {carried.problem}")
     if carried.left_out:
@@ -268,9 +279,11 @@ def _encode(images: torch.Tensor, index: int, made: _Made) -> _Encoded:
             f"this file cannot hold {', '.join(carried.left_out)}: "
             "the whole record is in the sidecar beside it"
         )
+    beside: dict[str, bytes] = {}
     if carried.whole is not None and (made.sidecar or carried.left_out):
-        contents[_SIDECAR] = carried.whole.encode("ascii")
-    return _Encoded(suffix, contents, tuple(warnings))
+        beside[_SIDECAR] = carried.whole.encode("ascii")
+    image = write_draft(name, _SUFFIXES[used.kind], _embedded(data, carried, warnings))
+    return _Encoded(image, beside, tuple(warnings))
 
 
 def _with_subject(
@@ -310,18 +323,17 @@ def _embedded(data: bytes, carried: Carried, warnings: list[str]) -> bytes:
     return data
 
 
-def _write(encoded: Iterable[_Encoded], name: OutputName, saved: Saved) -> None:
-    """Write images in order, each under the next free number."""
-    remove_stale(name.folder)
+def _publish_all(encoded: Generator[_Encoded], name: OutputName, saved: Saved) -> None:
+    """Give images their names in order, each under the next free number."""
     counter = name.counter
-    for index, image in enumerate(encoded):
-        for warning in image.warnings:
+    for index, made in enumerate(encoded):
+        for warning in made.warnings:
             if warning not in saved.warnings:
                 _warn(saved.warnings, warning)
-        counter = write_new(name, counter, index, image.contents, saved.warnings)
+        counter = publish(name, counter, index, made.image, made.beside, saved.warnings)
         saved.images.append(
             {
-                "filename": f"{name.file_name(counter, index)}{image.suffix}",
+                "filename": f"{name.file_name(counter, index)}{made.image.suffix}",
                 "subfolder": name.subfolder,
                 "type": "output",
             }
