@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Collection
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,6 +33,7 @@ class LivePrompt:
         self._raw = nodes()
         self._parsed: dict[NodeId, Node] = {}
         self._prompts: dict[NodeId, Prompt] = {}
+        self._nonce = secrets.token_hex(8)
         self._stateless: tuple[dict[str, Any], bool] | None = None
         self._redacted: tuple[int, Redacted] | None = None
         self._computations = NodeDigests(self._parsed)
@@ -145,15 +147,17 @@ class LivePrompt:
         self._parsed.update(found)
 
     def _state(self, node_id: NodeId) -> str:
-        """Tell what else decides what a node computes: its id, for one that is never the same."""
+        """Tell what else decides what a node computes; nothing for most."""
         node = self._raw[node_id]
         changed = node.get("is_changed")
         if changed is None and not is_unique(_class_of(node)):
             return ""
         values = changed if isinstance(changed, list) else [changed]
         is_new = any(isinstance(value, float) and math.isnan(value) for value in values)
-        is_own = is_new or is_unique(_class_of(node))
-        return f"{changed!r} {node_id}" if is_own else repr(changed)
+        if is_new:
+            # Never the same, also not in the next prompt.
+            return f"{node_id} {self._nonce}"
+        return f"{changed!r} {node_id}" if is_unique(_class_of(node)) else repr(changed)
 
 
 def _sources(node: Node) -> list[NodeId]:
