@@ -1,9 +1,9 @@
 """What nodes gave: digests of their images and latents, plain values, and the files of models.
 
-Core tells a cache provider what each node gave when it has run (`prompt_watcher`). It is kept
-by what was computed, as runs are, so that it is there when ComfyUI takes a node from its cache.
-Core does not tell it of nodes that are never the same, of nodes inside an expansion, nor with
-`--cache-none`: what those gave stays unknown.
+It is read from core's cache when a node has run (`prompt_watcher`), and kept by what was
+computed, as runs are, so that it is there when ComfyUI takes a node from its cache. With
+`--cache-none` nothing is told; with `--cache-classic` and `--cache-lru` nothing of nodes that are
+never the same and of nodes inside an expansion: what those gave stays unknown.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ given. Where that cache cannot be reached (`--cache-classic`, `--cache-lru`), th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -64,6 +65,9 @@ class PromptWatcher(Caching.CacheProvider):
         self._prompt_id = prompt_id
         self._started_ns = now_ns()
         self._extra_pnginfo = metadata_of(prompt_id)
+        # ComfyUI makes a new list of handlers before it looks for cached results, and lets other
+        # tasks run there.
+        asyncio.get_running_loop().call_soon(self._take_over)
         for item in _running():
             if item[1] == prompt_id:
                 queued = begin_prompt(item[2])
@@ -87,13 +91,8 @@ class PromptWatcher(Caching.CacheProvider):
         self._end()
 
     def should_cache(self, context: Any, value: Any = None) -> bool:
-        """Refuse every value, and let the progress handler take over where it can."""
-        registry = get_progress_state()
-        if _NAME not in registry.handlers:
-            add_progress_handler(self._nodes)
-        if _outputs_cache() is not None:
-            unregister_cache_provider(self)
-        elif value is not None:
+        """Refuse every value; look at it where no progress handler does."""
+        if value is not None and _outputs_cache() is None:
             self.after(context.node_id, value)
         return False
 
@@ -125,6 +124,12 @@ class PromptWatcher(Caching.CacheProvider):
         # A prompt or a value of a kind never seen before costs what could be told of it.
         except Exception:  # noqa: BLE001
             _log.debug("could not watch node %s", node_id, exc_info=True)
+
+    def _take_over(self) -> None:
+        """Listen for nodes, and step back as a provider where their values can be read."""
+        add_progress_handler(self._nodes)
+        if _outputs_cache() is not None:
+            unregister_cache_provider(self)
 
     def _after(self, live: LivePrompt, node_id: str, entry: Any) -> None:
         node = live.node(node_id)

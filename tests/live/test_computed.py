@@ -101,3 +101,51 @@ def test_a_computed_text_survives_reproduction(server: ComfyServer) -> None:
     report = reproduce(server, path.read_bytes())
 
     assert report["level"] == "bitwise"
+
+
+def test_words_that_are_never_the_same_are_told_as_they_were_each_time(
+    server: ComfyServer,
+) -> None:
+    prompt = prompts.in_mode(prompts.txt2img(seed=8, steps=1))
+    prompt["words"] = prompts.node("ThirdPartyRandomWords")
+    prompt["positive"]["inputs"]["text"] = ["words", 0]
+
+    told = [record_of(server.images(server.run(prompt))[0].read_bytes()) for _ in range(2)]
+
+    words = [record["computed"][0]["value"] for record in told]
+    assert words[0] != words[1]
+    for record, text in zip(told, words, strict=True):
+        assert text.startswith("a fox and a ")
+        assert record["tuple"]["prompt_sha256"] == digest_text(text).hex
+    images = [record["subject"]["digest"] for record in told]
+    assert images[0] != images[1]
+
+
+def test_words_from_an_expansion_are_told(server: ComfyServer) -> None:
+    prompt = prompts.in_mode(prompts.txt2img(seed=9, steps=1))
+    prompt["words"] = prompts.node("ThirdPartyExpandedWords", first="a grey", second="wolf")
+    prompt["positive"]["inputs"]["text"] = ["words", 0]
+
+    (path,) = server.images(server.run(prompt))
+
+    record = record_of(path.read_bytes())
+    assert record["tuple"]["prompt_sha256"] == digest_text("a grey wolf").hex
+    assert [stage["node_id"] for stage in record["stages"]] == ["latent", "sampler", "decode"]
+
+
+@pytest.mark.parametrize("cache", ["--cache-classic", "--cache-lru=10"])
+def test_another_cache_of_comfyui_tells_what_ordinary_nodes_gave(
+    server_with: Any, cache: str
+) -> None:
+    other = server_with(*cache.split("="))
+    prompt = prompts.in_mode(prompts.txt2img(seed=10, steps=1))
+    prompt["words"] = prompts.node(
+        "StringConcatenate", string_a="a red", string_b="fox", delimiter=" "
+    )
+    prompt["positive"]["inputs"]["text"] = ["words", 0]
+
+    (path,) = other.images(other.run(prompt))
+
+    record = record_of(path.read_bytes())
+    assert record["computed"][0]["value"] == "a red fox"
+    assert [stage["node_id"] for stage in record["stages"]] == ["latent", "sampler", "decode"]

@@ -62,6 +62,7 @@ def main() -> int:
             )
             _print_trace(step_s)
             _compare("saving 4 1024x1024 PNGs / core", *_savers(server, without))
+            _print_first_run(server, without)
             _print_large_graph(server, without)
             _print_reproduction(server)
             print(*bench_hashing.measure(HASHED_BYTES), sep="\n")
@@ -178,6 +179,24 @@ def _savers(
         return save
 
     return saver(server, "ProvenanceSaveImage"), saver(without, "SaveImage")
+
+
+def _print_first_run(server: ComfyServer, without: ComfyServer) -> None:
+    """Run a graph of many nodes for the first time, with the pack and without it."""
+
+    def first(where: ComfyServer, round_: int) -> float:
+        prompt = {"0": prompts.node("EmptyImage", width=64, height=64, batch_size=1, color=round_)}
+        for at in range(1, LARGE_GRAPH - 1):
+            prompt[str(at)] = prompts.node("ImageInvert", image=[str(at - 1), 0])
+        last = str(LARGE_GRAPH - 2)
+        prompt["save"] = prompts.node("SaveImage", images=[last, 0], filename_prefix="first")
+        return _seconds(where, prompt)
+
+    _compare(
+        f"{LARGE_GRAPH} nodes, with the pack / without",
+        lambda round_: first(server, 6000 + round_),
+        lambda round_: first(without, 6000 + round_),
+    )
 
 
 def _print_large_graph(server: ComfyServer, without: ComfyServer) -> None:

@@ -69,7 +69,55 @@ class ThirdPartyAnySeed:
         return (ast.literal_eval(literal),) * 5
 
 
+class ThirdPartyRandomWords:
+    """Gives other words each time, and says so to ComfyUI's cache."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "draw"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare no inputs."""
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Never be the same."""
+        return float("nan")
+
+    def draw(self):  # noqa: ANN201 - as third-party packs are written
+        """Draw the words."""
+        import secrets
+
+        return (f"a fox and a {secrets.token_hex(4)}",)
+
+
+class ThirdPartyExpandedWords:
+    """Expands into core's node that joins two texts."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "expand"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        return {"required": {"first": ("STRING", {}), "second": ("STRING", {})}}
+
+    def expand(self, first, second):  # noqa: ANN001, ANN201 - as third-party packs are written
+        """Give the graph that runs instead."""
+        from comfy_execution.graph_utils import GraphBuilder
+
+        graph = GraphBuilder()
+        inputs = {"string_a": first, "string_b": second, "delimiter": " "}
+        joined = graph.node("StringConcatenate", **inputs)
+        return {"result": (joined.out(0),), "expand": graph.finalize()}
+
+
 NODE_CLASS_MAPPINGS = {
+    "ThirdPartyExpandedWords": ThirdPartyExpandedWords,
+    "ThirdPartyRandomWords": ThirdPartyRandomWords,
     "ThirdPartyMirror": ThirdPartyMirror,
     "ThirdPartyFlexibleNoise": ThirdPartyFlexibleNoise,
     "ThirdPartyAnySeed": ThirdPartyAnySeed,
