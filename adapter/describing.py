@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import nodes as comfy_nodes
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
@@ -24,7 +25,7 @@ from ..src.comfyui_provenance.record import (
     JsonValue,
     Material,
 )
-from ..src.comfyui_provenance.redaction import redact_value
+from ..src.comfyui_provenance.redaction import MARK, is_secret_name, redact_value
 from ..src.comfyui_provenance.verdict import CauseKind
 from .demotions import is_pinned_at, list_demotions
 from .digests import Patience
@@ -78,10 +79,18 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
     else:
         prompt, places = original, ()
     digests = {node_id: live.digest_run(node_id) for node_id in prompt.nodes}
-    runs = _recall_runs(digests)
-    outputs = _recall_outputs(digests)
+    places_in_lists = _list_indices(original, output.node_id)
+    runs = _recall_runs(digests, places_in_lists)
+    outputs = _recall_outputs(digests, places_in_lists)
     values = _computed_values(original, outputs)
-    as_run = with_values(prompt, {k: redact_value(v, redacted.secrets) for k, v in values.items()})
+    secrets = redacted.secrets | _computed_secrets(original, values)
+    as_run = with_values(
+        prompt,
+        {
+            link: MARK if value in secrets else redact_value(value, secrets)
+            for link, value in values.items()
+        },
+    )
     seen = {
         node_id: [file for item in given for file in item.files]
         for node_id, given in outputs.items()
@@ -105,7 +114,12 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "graph": graph,
         "graph_sha256": digest_text(graph).hex,
-        "output": {"node_id": output.node_id, "slot": output.slot},
+        "output": {
+            "node_id": output.node_id,
+            "slot": output.slot,
+            # Then the file's own prompt, as it was queued, does not hold that node.
+            **({"expanded": True} if live.is_expanded(output.node_id) else {}),
+        },
         "tuple": parameters,
         "recipe": str(digest_value(parameters)),
         "samplings": [*entries],
@@ -122,7 +136,7 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
     }
     # What nodes and packs logged or set may repeat a secret.
     foreign: JsonObject = {name: document[name] for name in _FOREIGN}
-    shown = redact_value(foreign, redacted.secrets)
+    shown = redact_value(foreign, secrets)
     document.update(shown if isinstance(shown, dict) else {})
     return Description(document, tuple(dict.fromkeys(warnings)))
 
@@ -133,16 +147,50 @@ def list_index() -> int:
     return (context.list_index if context is not None else None) or 0
 
 
-def _recall_runs(digests: Mapping[NodeId, str]) -> Runs:
+def _list_indices(prompt: Prompt, node_id: NodeId) -> dict[NodeId, int | None]:
+    """Tell which of a list of inputs each node ran on for these images.
+
+    Returns:
+        From 0; `None` where a node between took a list apart or together, and it is not known.
+    """
+    indices: dict[NodeId, int | None] = {node_id: list_index()}
+    for found in reversed(upstream(prompt, node_id)):
+        node_class: Any = comfy_nodes.NODE_CLASS_MAPPINGS.get(prompt.nodes[found].class_type)
+        takes = getattr(node_class, "INPUT_IS_LIST", False)
+        gives = getattr(node_class, "OUTPUT_IS_LIST", None) or ()
+        if takes or any(gives):
+            indices[found] = None
+        for value in prompt.nodes[found].inputs.values():
+            if isinstance(value, Link):
+                index = indices[found]
+                known = indices.setdefault(value.node_id, index)
+                indices[value.node_id] = index if known == index else None
+    return indices
+
+
+def _recall_runs(digests: Mapping[NodeId, str], indices: Mapping[NodeId, int | None]) -> Runs:
     """Give what the nodes of a graph reported from inside, where they did."""
-    found = {node_id: recall(digest, list_index()) for node_id, digest in digests.items()}
+    found = {node_id: recall(digest, indices[node_id]) for node_id, digest in digests.items()}
     return {node_id: runs for node_id, runs in found.items() if runs}
 
 
-def _recall_outputs(digests: Mapping[NodeId, str]) -> Outputs:
-    """Give what the nodes of a graph gave, where core told it."""
-    found = {node_id: recall_outputs(digest, list_index()) for node_id, digest in digests.items()}
+def _recall_outputs(digests: Mapping[NodeId, str], indices: Mapping[NodeId, int | None]) -> Outputs:
+    """Give what the nodes of a graph gave, where it was seen."""
+    found = {
+        node_id: recall_outputs(digest, indices[node_id]) for node_id, digest in digests.items()
+    }
     return {node_id: outputs for node_id, outputs in found.items() if outputs}
+
+
+def _computed_secrets(prompt: Prompt, values: Mapping[Link, JsonValue]) -> frozenset[str]:
+    """Give the texts that nodes computed for inputs of a secret's name."""
+    return frozenset(
+        value
+        for node in prompt.nodes.values()
+        for name, link in node.inputs.items()
+        if isinstance(link, Link) and is_secret_name(name)
+        if isinstance(value := values.get(link), str) and value
+    )
 
 
 def _links(prompt: Prompt) -> dict[Link, None]:

@@ -27,7 +27,11 @@ def to_pixels(image: torch.Tensor, bits: int = 8) -> list[Pixels]:
         One entry per image of the batch, in order.
     """
     largest = 2**bits - 1
-    frames = image.float().mul(float(largest)).clamp(0, largest).cpu().numpy()
+    # In the image's own type, as core: float16 rounds other values up to a level. It has no
+    # numbers for 16 bits, and numpy no bfloat16.
+    is_own = image.dtype is torch.float16 and bits == 8
+    values = (image if is_own else image.float()).cpu().numpy()
+    frames = np.clip(float(largest) * values, 0, largest)
     _, height, width, channels = frames.shape
     kind = np.dtype(np.uint8) if bits == 8 else np.dtype(">u2")
     return [Pixels(frame.astype(kind).tobytes(), height, width, channels, bits) for frame in frames]

@@ -85,7 +85,9 @@ def note_load(
         key = _key(live, reference)
         # An object that keeps what it read, as core's LoRA loader does by path, may have
         # run without reading.
-        if key in _loaded and _has_state(live.node(reference.node_id).class_type):
+        known = _loaded.get(key)
+        if known is not None and _has_state(live.node(reference.node_id).class_type):
+            known.is_seen = True
             continue
         now = reference.identity()
         same = key in _queued and _queued[key] == now
@@ -109,7 +111,7 @@ def is_as_loaded(live: LivePrompt, material: Material) -> bool:
     reference = FileReference(material.node_id, material.input, material.kind, material.name)
     loaded = _loaded.get(_key(live, reference))
     identity = reference.identity()
-    if loaded is None or identity is None or material.sha256 is None:
+    if loaded is None or identity is None or material.sha256 is None or not _is_known(loaded):
         return False
     if loaded.digests is not None and loaded.digests.sha256 == material.sha256:
         loaded.identity = identity  # another time or place, the same bytes
@@ -126,9 +128,12 @@ def to_material(live: LivePrompt, reference: FileReference, patience: Patience) 
         patience: How long to wait for its digests.
     """
     place = (reference.kind, reference.name, reference.node_id, reference.input)
-    loaded = _loaded.get(_key(live, reference))
+    key = _key(live, reference)
+    loaded = _loaded.get(key)
     now = reference.identity()
-    if loaded is None or loaded.identity is None:
+    if loaded is not None:
+        _loaded.move_to_end(key)  # what is still in use is not forgotten
+    if loaded is None or loaded.identity is None or (now is not None and not _is_known(loaded)):
         return Material(*place, "missing" if now is None else "unresolved")
     found = loaded.digests
     if found is None:
@@ -154,6 +159,14 @@ def to_material(live: LivePrompt, reference: FileReference, patience: Patience) 
     if _may_have_run_unseen(live, reference, loaded):
         return Material(*place, "unresolved")
     return replace(material, on_disk="missing" if now is None else "replaced")
+
+
+def _is_known(loaded: _Loaded) -> bool:
+    """Tell whether a loader ran with this file, or must run in every prompt.
+
+    One that was not seen to run may have run elsewhere, with another file, and be cached.
+    """
+    return loaded.is_seen or args.cache_none
 
 
 def _may_have_run_unseen(live: LivePrompt, reference: FileReference, loaded: _Loaded) -> bool:

@@ -35,6 +35,9 @@ _SWITCHES: Final = ("on", "enabled", "active")
 _MODELS: Final = frozenset({"MODEL", "CLIP", "VAE", "CONTROL_NET"})
 """What a loader gives and does not take."""
 
+_PLAIN: Final = frozenset({"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"})
+"""Types of links that carry no model."""
+
 _NAME_CHARS: Final = 1024
 """Of a text that may be a file's name."""
 
@@ -282,10 +285,16 @@ def _below_folder(kind: str, path: Path) -> str:
 
 
 def _loads(prompt: Prompt, node: Node) -> bool:
-    """Tell whether a node gives models and takes none."""
-    gives = _MODELS.intersection(output_types(node.class_type))
-    takes = {_type_at(prompt, value) for value in node.inputs.values() if isinstance(value, Link)}
-    return bool(gives) and _MODELS.isdisjoint(takes)
+    """Tell whether a node gives models and can take none.
+
+    A link of any other than a plain type may carry a model: switches and pipes do.
+    """
+    if _MODELS.isdisjoint(output_types(node.class_type)):
+        return False
+    declared = declared_inputs(node.class_type)
+    takes = {declared[name].type for name in node.inputs if name in declared}
+    links = [value for value in node.inputs.values() if isinstance(value, Link)]
+    return _MODELS.isdisjoint(takes) and all(_type_at(prompt, link) in _PLAIN for link in links)
 
 
 def _as_seen(
@@ -293,32 +302,29 @@ def _as_seen(
 ) -> Iterator[FileReference]:
     """Set right what a loader's inputs seem to name by what it was seen reading."""
     left = dict.fromkeys(path.absolute() for path in seen)
-    for reference in named:
-        path = reference.path()
-        if path is not None and path.absolute() in left:
-            del left[path.absolute()]
-            yield reference
-            continue
-        same_name = next(
-            (file for file in left if file.name == PurePath(reference.name).name), None
-        )
-        if same_name is not None:
-            # A file of this name in another folder.
-            del left[same_name]
-            yield _reference_to(node_id, reference.input, same_name)
+    paths = {reference: reference.path() for reference in named}
+    for path in paths.values():
+        if path is not None:
+            left.pop(path.absolute(), None)
+    for reference, path in paths.items():
+        name = PurePath(reference.name).name
+        elsewhere = [file for file in left if file.name == name]
+        if path is None and len(elsewhere) == 1:
+            del left[elsewhere[0]]  # a file of this name in another folder
+            yield _reference_to(node_id, elsewhere[0])
         else:
             yield reference
     for file in left:
-        yield _reference_to(node_id, "", file)
+        yield _reference_to(node_id, file)
 
 
-def _reference_to(node_id: NodeId, name: str, file: Path) -> FileReference:
+def _reference_to(node_id: NodeId, file: Path) -> FileReference:
     """Name a file by the model folder that it is in."""
     for kind in sorted(folder_paths.folder_names_and_paths.keys() - _NOT_MODELS):
         folders = folder_paths.get_folder_paths(kind)
         if any(file.is_relative_to(Path(folder).absolute()) for folder in folders):
-            return FileReference(node_id, name, kind, _below_folder(kind, file), file)
-    return FileReference(node_id, name, "other", file.name, file)
+            return FileReference(node_id, "", kind, _below_folder(kind, file), file)
+    return FileReference(node_id, "", "other", file.name, file)
 
 
 def _type_at(prompt: Prompt, link: Link) -> str:

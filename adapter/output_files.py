@@ -111,7 +111,7 @@ def write_draft(name: OutputName, suffix: str, data: bytes) -> Draft:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError:
+        except BaseException:
             path.unlink(missing_ok=True)
             raise
     return Draft(path, suffix)
@@ -156,13 +156,16 @@ def publish(
     for file, (suffix, data) in zip(names[1:], beside.items(), strict=True):
         try:
             draft = write_draft(name, suffix, data)
-            written = _link_new(draft.path, name.folder / file)
-            draft.discard()
         except OSError as error:
-            warnings.append(f"{file} could not be written: {error.strerror or error}")
-        else:
-            if not written:
+            warnings.append(f"{file} could not be written: {error}")
+            continue
+        try:
+            if not _link_new(draft.path, name.folder / file):
                 warnings.append(f"{file} was not written: the name is taken")
+        except OSError as error:
+            warnings.append(f"{file} could not be written: {error.strerror}")
+        finally:
+            draft.discard()
     return counter
 
 

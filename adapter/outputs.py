@@ -98,19 +98,21 @@ def keep_outputs(run_digest: str, class_type: str, given: Sequence[Any]) -> tupl
     return kept[0] if kept else ()
 
 
-def recall_outputs(run_digest: str, list_index: int) -> tuple[Output, ...]:
+def recall_outputs(run_digest: str, list_index: int | None) -> tuple[Output, ...]:
     """Give what a node gave; nothing where core did not tell it.
 
     Args:
         run_digest: From `LivePrompt.digest_run`.
-        list_index: Which of a list of inputs the node ran on, from 0. A node that ran only once
-            stands for every element of a list.
+        list_index: Which of a list of inputs the node ran on, from 0; `None` where that is not
+            known. A node that ran only once stands for every element of a list.
     """
     with _lock:
         kept = _outputs.get(run_digest, [])
         if kept:
             _outputs.move_to_end(run_digest)
-        return kept[min(list_index, len(kept) - 1)] if kept else ()
+        if len(kept) == 1:
+            return kept[0]
+        return kept[list_index] if list_index is not None and list_index < len(kept) else ()
 
 
 def is_told_for_a_list(run_digest: str) -> bool:

@@ -55,6 +55,7 @@ class PromptWatcher(Caching.CacheProvider):
     def __init__(self) -> None:
         self._nodes = _NodeWatcher(self)
         self._prompt_id = ""
+        self._item: Any = None
         self._extra_pnginfo: Any = None
         self._files: set[str] = set()
         self._started_ns: int | None = None
@@ -70,6 +71,7 @@ class PromptWatcher(Caching.CacheProvider):
         asyncio.get_running_loop().call_soon(self._take_over)
         for item in _running():
             if item[1] == prompt_id:
+                self._item = item
                 queued = begin_prompt(item[2])
                 for output_id in item[4]:
                     self._note(queued, output_id)
@@ -79,7 +81,8 @@ class PromptWatcher(Caching.CacheProvider):
         if self not in _get_cache_providers():
             register_cache_provider(self)
         for item in _running():
-            if item[1] != self._prompt_id:
+            # The very item: a client may give two prompts one id.
+            if item is not self._item:
                 self.begin(item[1])
 
     def on_prompt_start(self, prompt_id: str) -> None:
@@ -112,6 +115,10 @@ class PromptWatcher(Caching.CacheProvider):
         except Exception:  # noqa: BLE001
             _log.debug("could not watch node %s", node_id, exc_info=True)
 
+    def ended(self) -> None:
+        """Clear up behind a node that has run, whatever is known of what it gave."""
+        withdraw_record(self._extra_pnginfo)
+
     def after(self, node_id: str, entry: Any) -> None:
         """Keep what a node gave that has just run.
 
@@ -133,9 +140,6 @@ class PromptWatcher(Caching.CacheProvider):
 
     def _after(self, live: LivePrompt, node_id: str, entry: Any) -> None:
         node = live.node(node_id)
-        if is_stock_save(node.class_type):
-            withdraw_record(self._extra_pnginfo)
-            return
         given = keep_outputs(live.digest_run(node_id), node.class_type, entry.outputs)
         values = _values(live, node)
         seen = [file for output in given for file in output.files]
@@ -146,7 +150,7 @@ class PromptWatcher(Caching.CacheProvider):
 
     def _end(self) -> None:
         forget_metadata(self._prompt_id)
-        self._prompt_id, self._extra_pnginfo = "", None
+        self._prompt_id, self._item, self._extra_pnginfo = "", None, None
         self._files, self._started_ns = set(), None
         end_prompt()
         forget_queued()
@@ -184,15 +188,23 @@ class _NodeWatcher(ProgressHandler):
         if node_id not in self._started:
             return
         self._started.discard(node_id)
-        cache = _outputs_cache()
-        entry = cache.get_local(node_id) if cache is not None else None
+        self._watcher.ended()
+        try:
+            cache = _outputs_cache()
+            entry = cache.get_local(node_id) if cache is not None else None
+        except Exception:  # noqa: BLE001 - core's own cache, of a kind never seen before
+            entry = None
         if entry is not None:
             self._watcher.after(node_id, entry)
 
     def reset(self) -> None:
         """Go on to the next prompt, of whose start the provider may not have been told."""
         self._started.clear()
-        self._watcher.come_back()
+        try:
+            self._watcher.come_back()
+        # Core has no guard here: an error would end its worker.
+        except Exception:  # noqa: BLE001
+            _log.warning("could not begin to watch a prompt", exc_info=True)
 
 
 def _running() -> list[Any]:

@@ -98,19 +98,20 @@ def remember(run: Run) -> None:
     _keep(digest, context.list_index or 0, placed)
 
 
-def recall(run_digest: str, list_index: int) -> tuple[Run, ...]:
+def recall(run_digest: str, list_index: int | None) -> tuple[Run, ...]:
     """Give the reports of a computation, in order; none if this process did not run it.
 
     Args:
         run_digest: From `LivePrompt.digest_run`.
-        list_index: Which of a list of inputs the node ran on, from 0. A node that ran only
-            once stands for every image of a list.
+        list_index: Which of a list of inputs the node ran on, from 0; `None` where that is not
+            known. A node that ran only once stands for every image of a list.
     """
     with _lock:
         runs = _runs.get(run_digest, {})
         if runs:
             _runs.move_to_end(run_digest)  # what is still in use is not forgotten
-        return tuple(runs.get(0 if len(runs) == 1 else list_index, ()))
+        place = 0 if len(runs) == 1 else list_index
+        return tuple(runs.get(place, ())) if place is not None else ()
 
 
 def _keep(digest: str, list_index: int, run: Run) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import torch
@@ -28,7 +29,7 @@ from ..src.comfyui_provenance.pixels import (
     encode_webp,
 )
 from ..src.comfyui_provenance.record import JsonObject, Subject
-from ..src.comfyui_provenance.redaction import redact_prompt, redact_value
+from ..src.comfyui_provenance.redaction import redact_value
 from .describing import describe, list_index
 from .digests import Patience
 from .images import to_pixels, without_alpha
@@ -196,9 +197,10 @@ def _host_texts(
     extra = extra_pnginfo if isinstance(extra_pnginfo, dict) else {}
     texts: dict[str, str] = {}
     try:
-        # Expansions are no part of what core writes.
-        shown = redact_prompt(prompt).nodes if live.redacted().secrets else prompt
         secrets = live.redacted().secrets
+        # Expansions, which come last, are no part of what core writes.
+        nodes = live.redacted().nodes.items()
+        shown = dict(islice(nodes, len(prompt))) if secrets else prompt
     # A prompt of no form that we know: nothing of it may be written unseen.
     except Exception as error:  # noqa: BLE001
         _warn(warnings, f"saved without 'prompt' and 'workflow': {reason_for(error)}")

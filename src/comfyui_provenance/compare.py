@@ -96,10 +96,16 @@ def compare_materials(recorded: Sequence[Material], present: Sequence[Material])
         recorded: From the record.
         present: The same graph's materials on this machine.
     """
-    now = {(material.node_id, material.input): material for material in present}
+    now: dict[tuple[str, ...], Material | None] = {}
+    for material in present:
+        place = material.node_id, material.input
+        # One input may name several files: each is told by its name, too.
+        now[place] = None if place in now else material
+        now[*place, material.kind, material.name] = material
     causes: list[Cause] = []
     for material in recorded:
-        found = now.get((material.node_id, material.input))
+        place = material.node_id, material.input
+        found = now.get((*place, material.kind, material.name)) or now.get(place)
         if found is None or material.sha256 is None or material.sha256 == found.sha256:
             continue
         state = found.sha256 or found.status

@@ -17,7 +17,7 @@ from typing import Final
 from .canonical import JsonValue
 from .digest import digest_text
 from .errors import GraphError, ProvenanceError
-from .graph.prompt import Link, NodeId, Prompt, parse_prompt
+from .graph.prompt import Link, NodeId, Prompt, dump_prompt, parse_prompt
 from .graph.rebuild import with_values
 from .graph.samplings import Sampling, read_samplings, resolve
 from .graph.trace import digest_graph
@@ -121,10 +121,13 @@ def _edited(kind: CauseKind, message: str, check: Check) -> Cause:
 
 
 def _graphs(record: Record, prompt: str | None) -> Iterator[tuple[str, Prompt]]:
-    """Yield the graphs that a file carries, each pruned to the image."""
+    """Yield the graphs that a file carries, each pruned to the image.
+
+    The prompt as it was queued does not hold a node that came up while it ran.
+    """
     with suppress(ProvenanceError):
         yield _OWN_GRAPH, record.prompt()
-    if prompt is not None:
+    if prompt is not None and not record.is_expanded:
         with suppress(ProvenanceError):
             yield _FILE_GRAPH, parse_prompt(prompt, needed=[record.output.node_id])
 
@@ -173,11 +176,22 @@ def _check_graph(
     Returns:
         `None` where the file could hold no graph, and there is nothing to compare.
     """
-    if record.lacks_graph:
-        return None
-    found = digest_text(record.graph).hex
     by_name = dict(graphs)
     own, other = by_name.get(_OWN_GRAPH), by_name.get(_FILE_GRAPH)
+    if record.lacks_graph:
+        if prompt is None or record.is_redacted:
+            return None
+        found = digest_text(dump_prompt(other) if other is not None else prompt).hex
+        return _check_digest(
+            "graph",
+            record.graph_sha256,
+            found,
+            "the file's prompt is the graph that was left out of the record",
+            "the file's prompt is not the graph that was left out of the record",
+        )
+    found = digest_text(record.graph).hex
+    if record.is_expanded:
+        prompt = None
     if found != record.graph_sha256 or own is None:
         message = "the record's graph is not as it was written"
     elif prompt is not None and (other is None or not _same_graph(own, other, record.output)):
@@ -324,7 +338,8 @@ def names_file(value: JsonValue, material: Material) -> bool:
     if not isinstance(value, str):
         return False
     if material.kind == "embeddings":
-        return f"embedding:{material.name}" in value or PurePosixPath(material.name).stem in value
+        written = value.replace("\\(", "(").replace("\\)", ")")
+        return PurePosixPath(material.name).stem in written
     return value == material.name
 
 

@@ -172,7 +172,7 @@ class Record:
         Raises:
             NoRecordError: It was left out or redacted.
         """
-        if self.document.get("redacted") is True:
+        if self.is_redacted:
             raise NoRecordError("this record was redacted to be shown: its graph is not whole")
         if self.lacks_graph:
             raise NoRecordError(
@@ -186,8 +186,17 @@ class Record:
         """Whether the graph was left out, since the file could not hold it, or redacted."""
         left_out = self.document.get("left_out")
         is_left_out = isinstance(left_out, list) and "graph" in left_out
-        is_redacted = self.document.get("redacted") is True
-        return is_redacted or (is_left_out and "graph" not in self.document)
+        return self.is_redacted or (is_left_out and "graph" not in self.document)
+
+    @property
+    def is_redacted(self) -> bool:
+        """Whether it is a copy made to be shown."""
+        return self.document.get("redacted") is True
+
+    @property
+    def is_expanded(self) -> bool:
+        """Whether the image came from a node that came up while the prompt ran."""
+        return _object(self.document, "output").get("expanded") is True
 
     @property
     def graph_sha256(self) -> str:

@@ -388,6 +388,37 @@ def test_a_text_taken_out_of_the_record_is_no_edit_while_its_digest_stays() -> N
     assert compare_integrity(edited(redact, resealed=True), IMAGE, None).causes == ()
 
 
+def test_several_files_of_one_input_are_compared_each_with_itself() -> None:
+    names = ("taesd_encoder.pth", "taesd_decoder.pth")
+    files = [
+        Material("vae_approx", name, NodeId("vae"), "vae_name", "hashed", 9, name[6] * 64)
+        for name in names
+    ]
+
+    assert compare_materials(files, files) == []
+    other = [files[0], replaced(files[1], "f" * 64)]
+    assert [cause.recorded for cause in compare_materials(files, other)] == [files[1].sha256]
+
+
+def test_a_prompt_beside_a_graph_that_was_left_out_must_be_that_graph() -> None:
+    document = document_of()
+    graph = document.pop("graph")
+    left_out = seal({**document, "left_out": ["graph"]})
+
+    assert levels(compare_integrity(left_out, None, graph))["graph"] == "bitwise"
+    other = compare_integrity(left_out, None, graph.replace("KSampler", "Other"))
+    assert levels(other)["graph"] == "mismatch"
+
+
+def test_an_image_from_an_expansion_is_not_held_against_the_prompt_as_queued() -> None:
+    document = document_of()
+    document["output"]["expanded"] = True
+    queued = json.dumps({"1": {"class_type": "Loop", "inputs": {}}})
+
+    assert compare_integrity(seal(document), IMAGE, queued).causes == ()
+    assert kinds(compare_integrity(record(), IMAGE, queued).causes)[-1] == "graph_edited"
+
+
 def test_a_lossy_file_is_held_against_the_pixels_that_it_stored() -> None:
     stored = altered(9)
     document = document_of()

@@ -149,3 +149,51 @@ def test_another_cache_of_comfyui_tells_what_ordinary_nodes_gave(
     record = record_of(path.read_bytes())
     assert record["computed"][0]["value"] == "a red fox"
     assert [stage["node_id"] for stage in record["stages"]] == ["latent", "sampler", "decode"]
+
+
+def test_a_model_behind_a_switch_of_any_type_is_listed_once(server: ComfyServer) -> None:
+    prompt = prompts.lora(seed=11, steps=1)
+    prompt["switch"] = prompts.node("ThirdPartySwitch", value=["loader", 0])
+    prompt["lora"]["inputs"]["model"] = ["switch", 0]
+
+    (path,) = server.images(server.run(prompt))
+
+    record = record_of(path.read_bytes())
+    listed = [(material["kind"], material["node_id"]) for material in record["materials"]]
+    assert sorted(listed) == [("checkpoints", "loader"), ("loras", "lora")]
+
+
+def test_a_key_that_a_node_computes_for_a_secrets_input_is_not_written(
+    server: ComfyServer,
+) -> None:
+    prompt = prompts.txt2img(seed=12, steps=1)
+    prompt["key"] = prompts.node("ThirdPartyReadsKey")
+    prompt["ask"] = prompts.node("ThirdPartyAsks", api_key=["key", 0])
+    prompt["positive"]["inputs"]["text"] = ["ask", 0]
+
+    (path,) = server.images(server.run(prompt))
+
+    data = path.read_bytes()
+    computed = {e["node_id"]: e["value"] for e in record_of(data)["computed"]}
+    assert computed == {"key": "[redacted]", "ask": "a fox in the rain"}
+    assert b"plain-words-8842" not in data
+
+
+def test_an_image_picked_from_a_list_is_not_told_with_another_ones_seed(
+    server: ComfyServer,
+) -> None:
+    prompt = prompts.in_mode(prompts.txt2img(seed=1, steps=1))
+    prompt["seeds"] = prompts.node("ThirdPartySeeds", first=500)
+    prompt["sampler"]["inputs"]["seed"] = ["seeds", 0]
+    every = [record_of(path.read_bytes()) for path in server.images(server.run(prompt))]
+    prompt["pick"] = prompts.node("ThirdPartyPick", images=["decode", 0], place=2)
+    prompt["save"]["inputs"]["images"] = ["pick", 0]
+
+    (path,) = server.images(server.run(prompt))
+
+    # Saved one by one each has its own; of the picked one nobody told which it was.
+    assert [record["tuple"]["seed"] for record in every] == ["500", "501", "502"]
+    picked = record_of(path.read_bytes())
+    assert picked["subject"]["digest"] == every[2]["subject"]["digest"]
+    assert picked["tuple"]["seed"] == "unresolved"
+    assert picked["samplings"][0]["source"] == "graph"

@@ -115,7 +115,107 @@ class ThirdPartyExpandedWords:
         return {"result": (joined.out(0),), "expand": graph.finalize()}
 
 
+class _Any(str):
+    """A type that equals every type, as switches of several packs declare it."""
+
+    def __ne__(self, other):  # noqa: ANN001, ANN204 - as third-party packs are written
+        """Differ from nothing."""
+        return False
+
+
+class ThirdPartySwitch:
+    """Hands on what it is given, whatever that is."""
+
+    RETURN_TYPES = (_Any("*"),)
+    FUNCTION = "hand_on"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare one input of any type."""
+        return {"required": {"value": (_Any("*"),)}}
+
+    def hand_on(self, value):  # noqa: ANN001, ANN201 - as third-party packs are written
+        """Give it back."""
+        return (value,)
+
+
+class ThirdPartyReadsKey:
+    """Gives a key that no widget shows, as nodes do that read a file or a variable."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "read"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare no inputs."""
+        return {"required": {}}
+
+    def read(self):  # noqa: ANN201 - as third-party packs are written
+        """Read the key, put together so that this file does not show it."""
+        return ("plain-" + "words-" + "8842",)
+
+
+class ThirdPartyAsks:
+    """Gives words for a key, as nodes do that ask a service."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "ask"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the inputs."""
+        return {"required": {"api_key": ("STRING", {})}}
+
+    def ask(self, api_key):  # noqa: ANN001, ANN201 - as third-party packs are written
+        """Answer."""
+        return ("a fox in the rain",)
+
+
+class ThirdPartySeeds:
+    """Gives a list of three seeds."""
+
+    RETURN_TYPES = ("INT",)
+    OUTPUT_IS_LIST = (True,)
+    FUNCTION = "give"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the first seed."""
+        return {"required": {"first": ("INT", {"default": 0})}}
+
+    def give(self, first):  # noqa: ANN001, ANN201 - as third-party packs are written
+        """Count up."""
+        return ([first, first + 1, first + 2],)
+
+
+class ThirdPartyPick:
+    """Takes one image out of a list."""
+
+    RETURN_TYPES = ("IMAGE",)
+    INPUT_IS_LIST = True
+    FUNCTION = "pick"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the list and the place."""
+        return {"required": {"images": ("IMAGE",), "place": ("INT", {"default": 0})}}
+
+    def pick(self, images, place):  # noqa: ANN001, ANN201 - as third-party packs are written
+        """Pick it."""
+        return (images[place[0]],)
+
+
 NODE_CLASS_MAPPINGS = {
+    "ThirdPartyAsks": ThirdPartyAsks,
+    "ThirdPartyPick": ThirdPartyPick,
+    "ThirdPartyReadsKey": ThirdPartyReadsKey,
+    "ThirdPartySeeds": ThirdPartySeeds,
+    "ThirdPartySwitch": ThirdPartySwitch,
     "ThirdPartyExpandedWords": ThirdPartyExpandedWords,
     "ThirdPartyRandomWords": ThirdPartyRandomWords,
     "ThirdPartyMirror": ThirdPartyMirror,
