@@ -600,3 +600,15 @@ def test_a_document_that_is_no_record_is_redacted_all_the_same(document: dict[st
 
     assert shown["redacted"] is True
     assert shown.keys() == {*document, "redacted"}
+
+
+@pytest.mark.parametrize("word", ["inputs", "class_type"])
+def test_a_secret_that_is_a_word_of_every_prompt_leaves_a_prompt(word: str) -> None:
+    nodes = {"1": {"class_type": "Ask", "inputs": {"password": word, "text": f"say {word}"}}}
+
+    redacted = redact_prompt(nodes).nodes
+
+    assert redacted["1"] == {
+        "class_type": "Ask",
+        "inputs": {"password": MARK, "text": f"say {MARK}"},
+    }

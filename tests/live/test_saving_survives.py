@@ -19,7 +19,7 @@ from support import prompts
 from support.server import ComfyServer, PromptFailed
 
 SHIM = Path(__file__).parents[1] / "support" / "failing_disk.c"
-KILLS = 4
+KILLS = 3
 
 
 def many(color: int, count: int, prefix: str, size: int = 64) -> prompts.Prompt:

@@ -29,6 +29,9 @@ _KNOWN_COUNT: Final = 1000
 _NAME_CHARS: Final = 48
 """Names, classes and ids are shorter, and the same ones stand in every prompt."""
 
+_STRUCTURE: Final = frozenset(["class_type", "inputs"])
+"""Keys that make a prompt one, and stay though a secret may be the same word."""
+
 _HOLDER_INPUTS: Final = frozenset(["content", "string", "str", "text", "value"])
 """Inputs, in lower case, of nodes that only hold a text for another node."""
 
@@ -242,7 +245,10 @@ class Search:
         if isinstance(value.get("widgets_values"), list):
             widgets = self._redact_widgets(value)
             source = {**value, "widgets_values": widgets}
-        keys = [self.redact_text(key) if isinstance(key, str) else key for key in source]
+        keys = [
+            self.redact_text(key) if isinstance(key, str) and key not in _STRUCTURE else key
+            for key in source
+        ]
         items = [
             self.redact(item, key if isinstance(key, str) else None, depth + 1)
             for key, item in source.items()
