@@ -29,6 +29,7 @@ from ..src.comfyui_provenance.redaction import MARK, is_secret_name, redact_valu
 from ..src.comfyui_provenance.verdict import CauseKind
 from .demotions import is_pinned_at, list_demotions
 from .digests import Patience
+from .fallbacks import OPERATION as FALLBACK
 from .ledger import remember_graph
 from .live_prompt import LivePrompt
 from .loaded_files import to_material
@@ -60,13 +61,23 @@ class Description:
     warnings: tuple[str, ...]
 
 
-def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
+def describe(
+    live: LivePrompt,
+    output: Link,
+    patience: Patience,
+    *,
+    known: list[Material] | None = None,
+    element: int | None = None,
+) -> Description:
     """Tell everything that made the images at a link.
 
     Args:
         live: The running prompt.
         output: Where the images come out.
         patience: How long to wait for the digests of files.
+        known: The graph's files, of a run that is not to be saved or noted in the ledger.
+        element: Which of a list of inputs the images were made of, from 0; the one on which the
+            executing node runs if not given.
 
     Raises:
         ProvenanceError: The graph cannot be read or has no canonical form.
@@ -79,7 +90,8 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
     else:
         prompt, places = original, ()
     digests = {node_id: live.digest_run(node_id) for node_id in prompt.nodes}
-    places_in_lists = _list_indices(original, output.node_id)
+    element = list_index() if element is None else element
+    places_in_lists = _list_indices(original, output.node_id, element)
     runs = _recall_runs(digests, places_in_lists)
     outputs = _recall_outputs(digests, places_in_lists)
     values = _computed_values(original, outputs)
@@ -95,17 +107,21 @@ def describe(live: LivePrompt, output: Link, patience: Patience) -> Description:
         node_id: [file for item in given for file in item.files]
         for node_id, given in outputs.items()
     }
-    materials = [
-        to_material(live, reference, patience)
-        for reference in find_files(with_values(original, values), seen)
-    ]
+    materials = (
+        known
+        if known is not None
+        else [
+            to_material(live, reference, patience)
+            for reference in find_files(with_values(original, values), seen)
+        ]
+    )
     samplings, entries, traces = _samplings(prompt, as_run, output.node_id, runs)
     warnings = [*_material_warnings(materials), *_redaction_warnings(places)]
     for entry in entries:
         warnings.extend(str(text) for text in _list(entry, "warnings"))
     graph = dump_prompt(prompt)
     parameters = _parameters(entries, samplings, as_run, materials)
-    if redacted.secrets or live.is_expanded(output.node_id):
+    if known is None and (redacted.secrets or live.is_expanded(output.node_id)):
         # Other graphs are noted when they begin.
         remember_graph(prompt, output)
     document: JsonObject = {
@@ -147,13 +163,18 @@ def list_index() -> int:
     return (context.list_index if context is not None else None) or 0
 
 
-def _list_indices(prompt: Prompt, node_id: NodeId) -> dict[NodeId, int | None]:
+def _list_indices(prompt: Prompt, node_id: NodeId, element: int) -> dict[NodeId, int | None]:
     """Tell which of a list of inputs each node ran on for these images.
+
+    Args:
+        prompt: Their graph.
+        node_id: The node that gives them.
+        element: The element on which it ran.
 
     Returns:
         From 0; `None` where a node between took a list apart or together, and it is not known.
     """
-    indices: dict[NodeId, int | None] = {node_id: list_index()}
+    indices: dict[NodeId, int | None] = {node_id: element}
     for found in reversed(upstream(prompt, node_id)):
         node_class: Any = comfy_nodes.NODE_CLASS_MAPPINGS.get(prompt.nodes[found].class_type)
         takes = getattr(node_class, "INPUT_IS_LIST", False)
@@ -323,7 +344,7 @@ def _operations(
     in_force = samplings[-1].get("flags") if samplings else None
     for found in upstream(prompt, node_id):
         for run in runs.get(found, ()):
-            if run.operation not in ("sample", PIN_OPERATION):
+            if run.operation not in ("sample", PIN_OPERATION, FALLBACK):
                 told = {k: v for k, v in run.entry.items() if (k, v) != ("flags", in_force)}
                 yield {
                     "node_id": found,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..src.comfyui_provenance.compare import (
-    compare_machines,
     compare_materials,
-    compare_numerics,
     compare_pixels,
     is_explained,
     judge,
 )
+from ..src.comfyui_provenance.differences import Differences
 from ..src.comfyui_provenance.digest import Digest
 from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
 from ..src.comfyui_provenance.graph.rebuild import with_values
@@ -32,27 +31,27 @@ class Rerun:
     """How a graph was run again.
 
     Attributes:
-        materials: The graph's files as they were when it was queued.
-        environment: This machine and software.
-        fingerprint: What its devices compute.
         anew: Number of nodes that were made to run again.
         loaders: Number of nodes that only load or patch models, and may be cached.
         doubt: Why the result need not have been made anew, if it need not.
+        notes: Sentences for humans.
+        details: Further findings, by name, for the report.
+        is_reconstruction: Whether the graph was only guessed from a text, which promises no bits.
     """
 
-    materials: Sequence[Material]
-    environment: JsonObject
-    fingerprint: JsonObject
     anew: int
     loaders: int
     doubt: str | None
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    is_reconstruction: bool = False
 
 
 def judge_images(
     image: ImageFile,
     batches: Sequence[Sequence[Pixels]],
     rerun: Rerun | None,
-    located: Sequence[str] = (),
+    differences: Differences | None = None,
 ) -> tuple[Report, Pixels]:
     """Judge images by a reference file.
 
@@ -60,7 +59,7 @@ def judge_images(
         image: The reference.
         batches: What was made, quantised; one batch for each element of a list.
         rerun: How it was made, if by running the reference's graph again.
-        located: Where its samplings part from the recorded ones.
+        differences: What tells the run that made them from the recorded one, if it is known.
 
     Returns:
         The report, and which of the images it is about.
@@ -72,7 +71,7 @@ def judge_images(
         raise GraphError("expected at least one image, got none")
     if image.record is None:
         return _judge_by_pixels(image, batches, rerun)
-    return _judge_by_record(image, image.record, batches, rerun, located)
+    return _judge_by_record(image, image.record, batches, rerun, differences)
 
 
 def expected_digest(image: ImageFile) -> Digest:
@@ -85,19 +84,18 @@ def _judge_by_record(
     record: Record,
     batches: Sequence[Sequence[Pixels]],
     rerun: Rerun | None,
-    located: Sequence[str],
+    differences: Differences | None,
 ) -> tuple[Report, Pixels]:
     found = _at_place(batches, record.subject.list_index, record.subject.batch_index)
     integrity = image.integrity(record)
-    if rerun is None:
-        elsewhere = compare_materials(record.materials, _present_materials(record))
-    else:
-        elsewhere = [
-            *_redaction_causes(record),
-            *compare_materials(record.materials, rerun.materials),
-            *compare_numerics(record.fingerprint, rerun.fingerprint),
-            *compare_machines(record.environment, rerun.environment),
-        ]
+    known = differences or Differences()
+    elsewhere = [
+        *(_place_causes(record, batches, found)),
+        *(_redaction_causes(record) if rerun is not None else ()),
+        *known.causes,
+    ]
+    if differences is None:
+        elsewhere += compare_materials(record.materials, _present_materials(record))
     check, difference = compare_pixels(
         "pixels" if rerun is None else "reproduction",
         record.subject.digest,
@@ -112,8 +110,9 @@ def _judge_by_record(
         # They changed nothing here: worth knowing, but no cause of anything.
         notes.extend(f"without effect on the pixels: {cause.message}" for cause in elsewhere)
     else:
-        causes.extend(elsewhere)
-        notes.extend(located)
+        causes.extend(_not_told(elsewhere, integrity.causes))
+        notes.extend(known.steps)
+        notes.extend(known.notes)
     if not record.samplings:
         notes.append("this graph samples nothing: it only processes what it loads")
     report = judge(
@@ -121,10 +120,32 @@ def _judge_by_record(
         causes,
         difference,
         notes,
-        exhaustive=rerun is not None,
-        where="; ".join(located),
+        exhaustive=differences is not None,
+        divergence=known.divergence if check.level is not Level.BITWISE else None,
+        details=rerun.details if rerun is not None else {},
     )
     return report, found
+
+
+def _not_told(causes: Iterable[Cause], told: Sequence[Cause]) -> Iterator[Cause]:
+    """Leave out what was told of the file itself: its graph ran, and so it differs likewise."""
+    kinds = {(cause.kind, cause.node_id) for cause in told}
+    return (cause for cause in causes if (cause.kind, cause.node_id) not in kinds)
+
+
+def _place_causes(
+    record: Record, batches: Sequence[Sequence[Pixels]], found: Pixels
+) -> Iterator[Cause]:
+    """Say so where another image of the batch is the recorded one."""
+    expected = record.subject.digest
+    if digest_pixels(found) == expected:
+        return
+    for batch in batches:
+        for place, frame in enumerate(batch):
+            if len(batch) > 1 and digest_pixels(frame) == expected:
+                message = f"the recorded image is number {place + 1} of this batch"
+                yield Cause(CauseKind.BATCH, message, record.subject.batch_index, place)
+                return
 
 
 def _redaction_causes(record: Record) -> Iterator[Cause]:
@@ -184,21 +205,23 @@ def _judge_by_pixels(
         causes.append(Cause(CauseKind.RECORD_EDITED, message, None, None))
     else:
         checks.append(Check("record", Level.UNKNOWN, "a record", None, image.record_problem))
-    return judge(checks, causes, difference, notes), found
+    details = rerun.details if rerun is not None else {}
+    return judge(checks, causes, difference, notes, details=details), found
 
 
 def _rerun_findings(rerun: Rerun | None) -> tuple[list[Check], list[Cause], list[str]]:
     """Say whether the graph was really run again."""
     if rerun is None:
         return [], [], []
+    notes = [*rerun.notes]
     if rerun.doubt is not None:
         check = Check("rerun", Level.UNKNOWN, "run anew", "not shown", rerun.doubt)
-        return [check], [Cause(CauseKind.CACHED_RESULT, rerun.doubt, None, None)], []
+        return [check], [Cause(CauseKind.CACHED_RESULT, rerun.doubt, None, None)], notes
     message = (
         f"{rerun.anew} nodes ran under a fresh nonce, which no cached result matches; "
         f"{rerun.loaders} only load models and may be cached"
     )
-    return [Check("rerun", Level.BITWISE, "run anew", "run anew", message)], [], []
+    return [Check("rerun", Level.BITWISE, "run anew", "run anew", message)], [], notes
 
 
 def _at_place(batches: Sequence[Sequence[Pixels]], list_index: int, batch_index: int) -> Pixels:

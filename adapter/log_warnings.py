@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 from .probes import hide_private
@@ -18,6 +19,8 @@ HEARD_LIMIT: Final = 20
 """Messages to keep of one run."""
 
 _SHOWN_CHARS: Final = 200
+
+_is_heard: ContextVar[bool] = ContextVar("is_heard", default=False)
 
 
 class _Ears(logging.Handler):
@@ -50,6 +53,7 @@ def heard_warnings() -> Generator[list[str]]:
         paths and without the names of machine and user.
     """
     messages: list[str] = []
+    token = _is_heard.set(True)
     ears = _Ears(messages)
     root = logging.getLogger()
     root.addHandler(ears)
@@ -57,3 +61,9 @@ def heard_warnings() -> Generator[list[str]]:
         yield messages
     finally:
         root.removeHandler(ears)
+        _is_heard.reset(token)
+
+
+def is_heard() -> bool:
+    """Tell whether somebody collects what is logged now."""
+    return _is_heard.get()

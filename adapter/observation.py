@@ -43,6 +43,9 @@ _PATCH_SETS: Final = 16
 _DIGESTED_BYTES: Final = 1 << 30
 """Of weight patches: about ten seconds, once."""
 
+_TOLD_OPTIONS: Final = ("wrappers", "callbacks", "optimized_attention_override")
+"""Of a model's options, those whose functions are not named one by one."""
+
 _patch_digests: OrderedDict[object, str] = OrderedDict()
 _tensor_digests: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
 
@@ -165,6 +168,7 @@ def describe_model(guider: Any, latent: torch.Tensor) -> JsonObject:
             "digest": _digest_patches(patcher),
             "objects": [*sorted(map(str, patcher.object_patches))],
             "wrappers": [*sorted({str(k) for keys in patcher.wrappers.values() for k in keys})],
+            "functions": [*sorted(set(_functions(patcher.model_options)))],
         },
     }
     ratio = getattr(patcher.get_model_object("latent_format"), "spacial_downscale_ratio", None)
@@ -240,6 +244,27 @@ def host_attention_name() -> str:
 def host_attention_is_whole() -> bool:
     """Tell whether that function never divides its work by free memory, nor gives up on it."""
     return host_attention_name() in ("pytorch", "basic")
+
+
+def _functions(options: Any, path: str = "") -> Iterator[str]:
+    """Name the functions that nodes put into a model's options, by where and what they are.
+
+    `wrappers` and the attention are told elsewhere.
+    """
+    if isinstance(options, dict):
+        for key, value in options.items():
+            if key not in _TOLD_OPTIONS:
+                yield from _functions(value, f"{path}.{key}".removeprefix("."))
+    elif isinstance(options, list | tuple):
+        for value in options:
+            yield from _functions(value, path)
+    elif callable(options):
+        name = getattr(options, "__qualname__", type(options).__qualname__)
+        yield (
+            hide_private(f"{path}: {name}")[:_SHOWN_CHARS]
+            .encode("ascii", "backslashreplace")
+            .decode()
+        )
 
 
 def _attention_name(guider: Any) -> str:

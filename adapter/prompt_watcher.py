@@ -27,6 +27,7 @@ from server import PromptServer
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId
 from ..src.comfyui_provenance.graph.rebuild import with_values
 from ..src.comfyui_provenance.record import JsonValue
+from .fallbacks import watch_fallbacks
 from .ledger import remember_digests
 from .live_prompt import LivePrompt, begin_prompt, end_prompt, live_prompt
 from .loaded_files import forget_queued, note_load, note_queued, now_ns
@@ -59,6 +60,7 @@ class PromptWatcher(Caching.CacheProvider):
         self._extra_pnginfo: Any = None
         self._files: set[str] = set()
         self._started_ns: int | None = None
+        watch_fallbacks()
 
     def begin(self, prompt_id: str) -> None:
         """Note the graph of each value that an output node takes, and the files behind it."""

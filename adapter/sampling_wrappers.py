@@ -14,6 +14,7 @@ import comfy.sampler_helpers
 import torch
 
 from ..src.comfyui_provenance.errors import DeterminismError
+from ..src.comfyui_provenance.numerics.tensors import digest_sample
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import CauseKind
 from .loading import MUCH_MEMORY, NO_MEMORY, fits_whole, told_free_memory
@@ -64,6 +65,7 @@ def around_loading(
     )
     if observation is not None:
         observation.look(lambda: {"load": _describe_load(model)})
+        observation.look(lambda: _sample_weights(model))
         if pinned and model.patches:
             _check_load(model, observation)
     return result
@@ -84,6 +86,19 @@ def _describe_load(model: Any) -> JsonObject:
     elif model.model.model_lowvram:
         state = "partial"
     return {"state": state, "patched_on_the_fly": int(model.lowvram_patch_counter())}
+
+
+def _sample_weights(model: Any) -> JsonObject:
+    """Digest a sample of the weights as they will be used, patches included.
+
+    Not where parts of the model wait elsewhere and are patched on the fly: then it would tell
+    free memory. A copy to the CPU of each tensor's sample waits for a GPU once per tensor.
+    """
+    if model.is_dynamic() or model.model.model_lowvram:
+        return {}
+    network = model.model.diffusion_model
+    named = [*network.named_parameters(), *network.named_buffers()]
+    return {"weights_sample": str(digest_sample(named))}
 
 
 def _check_load(model: Any, observation: Observation) -> None:

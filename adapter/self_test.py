@@ -20,13 +20,13 @@ from ..src.comfyui_provenance.numerics.tensors import digest_tensor
 from ..src.comfyui_provenance.pixels import digest_pixels
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.seeds import MAX_SEED, parse_seed
+from ..src.comfyui_provenance.trace import tell_difference
 from ..src.comfyui_provenance.verdict import Cause, CauseKind, Check, Level, Report
 from .images import to_pixels
 from .mode import Mode
 from .pinned_vae import can_pin_vae
 from .runs import Run, collect_runs
 from .sampling import Settings, sample
-from .traces import compare_recorded_traces
 
 CFG_STEP: Final = 0.5
 """How far CFG is moved to see that it matters."""
@@ -170,7 +170,7 @@ def _compare(name: str, how: str, first: _Outcome, now: _Outcome) -> tuple[Check
         kind, where = CauseKind.MEMORY, "the latent is the same bits, so the decoding differs"
         causes = [Cause(kind, f"{how}: {where}", None, None)]
     else:
-        where = compare_recorded_traces(first.run.trace or {}, now.run.trace or {})
+        where = tell_difference(first.run.trace or {}, now.run.trace or {})
         causes = [_explain(how, where, first.run.entry, now.run.entry)]
     return Check(
         name, Level.MISMATCH, expected, found, f"{how}, it gives other bits: {where}"

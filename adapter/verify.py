@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import torch
 
+from ..src.comfyui_provenance.differences import Differences, compare_records
+from ..src.comfyui_provenance.errors import ProvenanceError
 from ..src.comfyui_provenance.pixels import difference_image
 from ..src.comfyui_provenance.verdict import Report
 from .images import to_image, to_pixels_like
 from .judging import expected_digest, judge_images
-from .reading import read_image
+from .live_prompt import live_prompt
+from .reading import ImageFile, read_image
+from .reruns import describe_input
+
+_IMAGES: Final = "images"
 
 
-def verify_images(images: torch.Tensor, reference: str) -> tuple[Report, torch.Tensor]:
+def verify_images(
+    images: torch.Tensor, reference: str, dynprompt: Any, node_id: str
+) -> tuple[Report, torch.Tensor]:
     """Compare images with a reference file, its record and this machine's files.
 
     Args:
         images: IMAGE of shape (batch, height, width, channels).
         reference: The file, as ComfyUI names uploads.
+        dynprompt: The running prompt, from `Hidden.dynprompt`, which made the images.
+        node_id: The node that compares them, at its input `images`.
 
     Returns:
         The report, and the absolute difference as an IMAGE of one frame; black where the
@@ -27,8 +39,21 @@ def verify_images(images: torch.Tensor, reference: str) -> tuple[Report, torch.T
         OSError: The file cannot be read.
     """
     image = read_image(reference)
-    report, found = judge_images(image, [to_pixels_like(images, expected_digest(image))], None)
+    frames = to_pixels_like(images, expected_digest(image))
+    differences = _compare(image, dynprompt, node_id)
+    report, found = judge_images(image, [frames], None, differences)
     try:
         return report, to_image(difference_image(image.pixels, found))
     except ValueError:
         return report, torch.zeros_like(to_image(found))
+
+
+def _compare(image: ImageFile, dynprompt: Any, node_id: str) -> Differences | None:
+    """Compare the run that made the images with the recorded one, where both are known."""
+    if image.record is None:
+        return None
+    try:
+        now = describe_input(live_prompt(dynprompt), node_id, _IMAGES)
+    except ProvenanceError:
+        return None
+    return compare_records(image.record, now) if now is not None else None

@@ -34,6 +34,7 @@ class ProvenanceVerify(io.ComfyNode):
                 io.String.Output("report", display_name="report"),
                 io.Image.Output("difference", display_name="difference"),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_output_node=True,
         )
 
@@ -48,7 +49,9 @@ class ProvenanceVerify(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, reference: str, on_mismatch: str = "report") -> io.NodeOutput:
-        report, difference = verify_images(images, reference)
+        report, difference = verify_images(
+            images, reference, cls.hidden.dynprompt, cls.hidden.unique_id
+        )
         if on_mismatch == "fail" and not report.match:
             raise ValueError(report.summary())
         return io.NodeOutput(

@@ -7,7 +7,7 @@ difference is a value here, never an exception.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from .canonical import JsonValue
@@ -16,7 +16,7 @@ from .environment import compare_environments, compare_fingerprints
 from .integrity import MATERIAL_KINDS
 from .pixels import Difference, Pixels, digest_pixels, measure_difference
 from .record import JsonObject, Material
-from .verdict import Cause, CauseKind, Check, Level, Report
+from .verdict import Cause, CauseKind, Check, Divergence, Level, Report
 
 ROUNDING_LEVELS: Final = 1
 """The largest difference of an 8-bit sample that one rounding can make.
@@ -172,7 +172,8 @@ def judge(
     notes: Iterable[str] = (),
     *,
     exhaustive: bool = False,
-    where: str = "",
+    divergence: Divergence | None = None,
+    details: Mapping[str, JsonValue] | None = None,
 ) -> Report:
     """Put findings into a report.
 
@@ -183,7 +184,8 @@ def judge(
         notes: Sentences for humans.
         exhaustive: Whether everything that a record holds was compared. Only then does a
             verdict that nothing explains get the honest last word, `numerics`.
-        where: Where the two runs part, for that last word.
+        divergence: Where two runs part, if that was found.
+        details: Further findings, by name.
     """
     found = tuple(checks)
     level = min((check.level for check in found), default=Level.UNKNOWN)
@@ -193,7 +195,7 @@ def judge(
             Cause(
                 CauseKind.NUMERICS,
                 "everything that was recorded is equal, and the bits still differ"
-                + (f": {where}" if where else ""),
+                + (f": {divergence.message}" if divergence is not None else ""),
                 None,
                 None,
                 None,
@@ -204,6 +206,8 @@ def judge(
         causes=tuple(explained),
         pixels=difference.to_json() if difference is not None else None,
         notes=tuple(notes),
+        divergence=divergence.to_json() if divergence is not None else None,
+        details=details or {},
     )
 
 

@@ -232,6 +232,17 @@ def compare_traces(recorded: Sequence[Step], now: Sequence[Step]) -> TraceDiffer
     )
 
 
+def tell_difference(recorded: JsonValue, now: JsonValue) -> str:
+    """Say where two samplings part, from their entries of `trace`, without a full stop."""
+    try:
+        difference = compare_traces(parse_trace(recorded), parse_trace(now))
+    except (RecordError, ValueError) as error:
+        return f"its steps cannot be compared: {error}"
+    if difference is None:
+        return "the latent is the same bits after every step, so the runs part later"
+    return str(difference)
+
+
 def estimate_difference(recorded: Step, now: Step) -> Estimate | None:
     """Estimate how far two latents are apart, for the image where it is most.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final
@@ -13,6 +14,7 @@ from .errors import RecordError
 
 _EXACT_INTEGER: Final = 2**53
 _SHOWN_CHARS: Final = 120
+_REPORT_FIELDS: Final = ("level", "checks", "causes", "pixels", "notes", "divergence")
 
 
 class Level(IntEnum):
@@ -76,6 +78,50 @@ class CauseKind(StrEnum):
     NUMERICS = "numerics"
 
 
+REMEDIES: Final[Mapping[CauseKind, str]] = {
+    CauseKind.SEED: "set the recorded seed",
+    CauseKind.SAMPLER: "choose the recorded sampler, with its settings",
+    CauseKind.SCHEDULER: "choose the recorded scheduler",
+    CauseKind.STEPS: "set the recorded number of steps",
+    CauseKind.CFG: "set the recorded CFG",
+    CauseKind.DENOISE: "set the recorded denoise",
+    CauseKind.SIZE: "set the recorded width and height",
+    CauseKind.PROMPT_TEXT: "put back the recorded words, to the character",
+    CauseKind.NEGATIVE_TEXT: "put back the recorded negative words, to the character",
+    CauseKind.MODEL_FILE: "put the file with the recorded sha256 into its model folder, under any "
+    "name",
+    CauseKind.ADAPTER_FILE: "put the file with the recorded sha256 into its model folder, and use "
+    "the adapters in the recorded order",
+    CauseKind.ADAPTER_STRENGTH: "set the recorded strengths",
+    CauseKind.CONTROLNET: "use the recorded ControlNet, image and strength",
+    CauseKind.INPUT_IMAGE: "put back the input image with the recorded sha256",
+    CauseKind.GRAPH_EDITED: "undo the change of the workflow, or take the file as it was saved",
+    CauseKind.NODE_MISSING: "install the node pack that has this node",
+    CauseKind.NODE_PACK: "install the recorded version of the node pack, and take away packs that "
+    "change models",
+    CauseKind.COMFYUI_VERSION: "run the recorded version of ComfyUI",
+    CauseKind.LIBRARY_VERSION: "install the recorded version of the library",
+    CauseKind.DEVICE: "run it on the recorded device, with its driver",
+    CauseKind.CPU_ISA: "run it on a processor with the recorded instruction set, or set "
+    "ATEN_CPU_CAPABILITY as recorded",
+    CauseKind.THREADS: "set OMP_NUM_THREADS as recorded",
+    CauseKind.PRECISION: "start ComfyUI with the recorded options of precision",
+    CauseKind.ATTENTION: "start ComfyUI with the recorded attention, or use Deterministic Mode",
+    CauseKind.BATCH: "make the same batch, or use batch_invariant",
+    CauseKind.MEMORY: "free memory and run it again, or use Deterministic Mode",
+    CauseKind.TILED_VAE: "free memory so that the VAE need not work in tiles, or use the recorded "
+    "node",
+    CauseKind.NOISE_SOURCE: "choose the recorded source of noise",
+    CauseKind.UNSEEDED_NODE: "take this node out, or give it a seed",
+    CauseKind.POST_PROCESS: "undo the change after the decoding",
+    CauseKind.IMAGE_EDITED: "use the file as it was saved",
+    CauseKind.RECORD_EDITED: "use the file as it was saved",
+    CauseKind.CACHED_RESULT: "run the graph where every node can be made to run again",
+    CauseKind.NUMERICS: "use Deterministic Mode, and compare the steps told here",
+}
+"""What to do about each cause, where nothing more exact is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One comparison.
@@ -115,6 +161,7 @@ class Cause:
         recorded: The value in the record.
         now: The present value.
         node_id: The node it is about, if it is about one.
+        remedy: What to do about it; that of its kind if not given.
     """
 
     kind: CauseKind
@@ -122,6 +169,12 @@ class Cause:
     recorded: JsonValue
     now: JsonValue
     node_id: str | None = None
+    remedy: str = ""
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return self.remedy or REMEDIES[self.kind]
 
     def to_json(self) -> dict[str, JsonValue]:
         """Give the attributes under their names."""
@@ -131,6 +184,39 @@ class Cause:
             "recorded": _to_safe(self.recorded),
             "now": _to_safe(self.now),
             "node_id": self.node_id,
+            "remedy": self.advice,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where two runs part.
+
+    Attributes:
+        phase: What of the work the difference enters, as `differences.Phase` names it.
+        node_id: The node of the second run at which it is first seen.
+        class_type: Its class.
+        message: One sentence for humans.
+        step: The first step that differs, if it enters at one; 0 is the noised latent.
+        size: How far the latents are apart there, as a part of the latent's norm, if known.
+    """
+
+    phase: str
+    node_id: str
+    class_type: str
+    message: str
+    step: int | None = None
+    size: float | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Give the attributes under their names."""
+        return {
+            "phase": self.phase,
+            "node_id": self.node_id,
+            "class_type": self.class_type,
+            "message": self.message,
+            "step": self.step,
+            "size": self.size,
         }
 
 
@@ -144,12 +230,16 @@ class Report:
         pixels: How far the pixels differ, as `pixels.Difference.to_json` gives
             it, or None when they were not compared.
         notes: Sentences for humans; decide nothing.
+        divergence: Where two runs part, as `Divergence.to_json` gives it, or None.
+        details: What else was found, by name: `preflight`, `substitutions`, `tolerance`.
     """
 
     checks: tuple[Check, ...]
     causes: tuple[Cause, ...] = ()
     pixels: dict[str, JsonValue] | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    divergence: dict[str, JsonValue] | None = None
+    details: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
 
     @property
     def level(self) -> Level:
@@ -173,6 +263,8 @@ class Report:
             "causes": [cause.to_json() for cause in self.causes],
             "pixels": _to_safe(self.pixels),
             "notes": list(self.notes),
+            "divergence": _to_safe(self.divergence),
+            **{name: _to_safe(value) for name, value in self.details.items()},
         }
 
     def summary(self) -> str:
@@ -189,9 +281,12 @@ class Report:
                 f"Most likely cause: {_plain(first.message)} (recorded {_show(first.recorded)},"
                 f" now {_show(first.now)}{node})"
             )
+            lines.append(f"What to do: {_plain(first.advice)}")
             if others:
                 kinds = dict.fromkeys(cause.kind.value for cause in others)
                 lines.append(f"Also: {', '.join(kinds)}")
+        if self.divergence is not None:
+            lines.append(f"Where: {_plain(str(self.divergence.get('message')))}")
         lines += [
             f"- {_plain(item.name)}: {item.level.label}. {_plain(item.message)}"
             for item in self.checks
@@ -214,6 +309,8 @@ def parse_report(value: JsonValue) -> Report:
             causes=tuple(_to_cause(_fields(cause)) for cause in _items(document["causes"])),
             pixels=None if pixels is None else _fields(pixels),
             notes=tuple(str(note) for note in _items(document.get("notes", []))),
+            divergence=_fields(where) if (where := document.get("divergence")) else None,
+            details={name: document[name] for name in document if name not in _REPORT_FIELDS},
         )
         stated = document["level"]
     except (KeyError, TypeError, ValueError) as error:
@@ -241,6 +338,7 @@ def _to_cause(fields: dict[str, JsonValue]) -> Cause:
         fields["recorded"],
         fields["now"],
         None if node_id is None else str(node_id),
+        str(fields.get("remedy", "")),
     )
 
 

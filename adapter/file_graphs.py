@@ -1,0 +1,66 @@
+"""The graph that an image file carries, and where in it the image comes out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+
+import nodes as comfy_nodes
+
+from ..src.comfyui_provenance.errors import GraphError, NoRecordError
+from ..src.comfyui_provenance.graph.prompt import Link, Node, Prompt, parse_prompt
+from .reading import ImageFile
+
+
+def graph_of(image: ImageFile) -> tuple[Prompt, Link]:
+    """Give the graph that made an image, and where in it the image comes out."""
+    if image.record is not None:
+        return image.record.prompt(), image.record.output
+    if image.prompt is None:
+        raise NoRecordError(
+            f"{image.name}: {image.record_problem}"
+            if image.record_problem
+            else f"{image.name}: this file carries neither a record nor ComfyUI's prompt; an image "
+            "that was edited or re-saved elsewhere usually loses them"
+        )
+    prompt = parse_prompt(image.prompt)
+    return prompt, _stock_output(prompt, image.name)
+
+
+def _stock_output(prompt: Prompt, file_name: str) -> Link:
+    """Find which of a stock prompt's images a file is.
+
+    Raises:
+        GraphError: None, or it cannot be told.
+    """
+    saved: dict[Link, int] = {}
+    for node in prompt.nodes.values():
+        node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
+        source = node.inputs.get("images", node.inputs.get("image"))
+        if isinstance(source, Link) and getattr(node_class, "OUTPUT_NODE", False):
+            saved[source] = max(saved.get(source, 0), _name_fit(node, file_name))
+    if not saved:
+        raise GraphError(f"{file_name}: its prompt saves no image")
+    best = max(saved.values())
+    candidates = list(saved) if len(saved) == 1 else [s for s in saved if saved[s] == best > 0]
+    if len(candidates) != 1:
+        raise GraphError(
+            f"{file_name}: its prompt saves {len(saved)} different images, and the file's name "
+            "does not tell which one this is; give it back the name that it was saved under"
+        )
+    return candidates[0]
+
+
+def _name_fit(node: Node, file_name: str) -> int:
+    """Tell how well a file's name fits a saving node: 0 not at all, else by its prefix."""
+    prefix = node.inputs.get("filename_prefix")
+    if node.class_type == "PreviewImage":
+        prefix = "ComfyUI_temp_?????"
+    if not isinstance(prefix, str):
+        return 0
+    stem = re.sub(r"%[^%]*%", "*", PurePath(prefix.replace("\\", "/")).name)
+    # Core's own form, and the number that a browser adds to a second download.
+    pattern = re.escape(stem).replace(r"\*", ".+?").replace(r"\?", "[a-z]")
+    fits = re.fullmatch(rf"{pattern}_\d{{5,}}_( ?\(\d+\))?\.\w+", file_name)
+    is_preview = re.match(r"ComfyUI_temp_[a-z]{5}_\d", file_name) is not None
+    return len(stem) if fits and is_preview == (node.class_type == "PreviewImage") else 0
