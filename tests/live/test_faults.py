@@ -144,6 +144,7 @@ def bases() -> dict[str, Prompt]:
 def _loose(plain: Prompt) -> Prompt:
     """Take a graph out of Deterministic Mode; its sampling is still watched."""
     loose = copy.deepcopy(plain)
+    loose["latent"]["inputs"] |= {"width": 192, "height": 128}
     loose["sampler"]["inputs"]["deterministic_mode"] = False
     return loose
 
