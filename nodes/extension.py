@@ -8,6 +8,7 @@ from ..adapter.host import add_prompt_handler
 from ..adapter.prompt_watcher import PromptWatcher
 from ..adapter.seed_guard import refuse_bad_seeds
 from ..adapter.stock_saves import keep_metadata
+from .compare_records import ProvenanceCompareRecords
 from .deterministic_mode import ProvenanceDeterministicMode
 from .read_record import ProvenanceReadRecord
 from .reproduce import ProvenanceReproduce, ProvenanceReproduceResult
@@ -39,5 +40,6 @@ class ProvenanceExtension(ComfyExtension):
             ProvenanceVerify,
             ProvenanceReproduce,
             ProvenanceReproduceResult,
+            ProvenanceCompareRecords,
             ProvenanceSelfTest,
         ]

@@ -15,6 +15,7 @@ const SHOWN = new Map([
   ["ProvenanceReproduce", "provenance_report"],
   ["ProvenanceVerify", "provenance_report"],
   ["ProvenanceSelfTest", "provenance_report"],
+  ["ProvenanceCompareRecords", "provenance_report"],
   ["ProvenanceReadRecord", "text"],
 ]);
 const WIDGET_NAME = "provenance_verdict";

@@ -37,6 +37,8 @@ export function drawReport(inner, value) {
   /** @type {HTMLElement[]} */
   const parts = [drawLevel(document, report.level)];
   if (first) parts.push(drawCause(document, first));
+  const facts = [report.where, report.numbers].filter(Boolean);
+  if (facts.length > 0) parts.push(drawLines(document, "Where and how far", facts));
   parts.push(drawChecks(document, report.checks));
   if (others.length > 0) {
     const lines = others.map((cause) => `${cause.kind}: ${cause.message}`);
@@ -108,6 +110,7 @@ function drawCause(document, cause) {
     make(document, "dd", "provenance-now", now),
   );
   box.append(title, values, make(document, "p", "provenance-quiet", cause.message));
+  if (cause.remedy) box.append(make(document, "p", "provenance-remedy", `What to do: ${cause.remedy}`));
   return box;
 }
 

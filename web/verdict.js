@@ -21,6 +21,7 @@
  * @property {unknown} recorded The value in the record.
  * @property {unknown} now The present value.
  * @property {string | null} nodeId The node it is about, if it is about one.
+ * @property {string} remedy What to do about it; empty if the report does not tell.
  */
 
 /**
@@ -29,6 +30,8 @@
  * @property {readonly Check[]} checks Weakest first.
  * @property {readonly Cause[]} causes Most likely first.
  * @property {readonly string[]} notes Sentences that decide nothing.
+ * @property {string} where Where two runs part; empty if that is not known.
+ * @property {string} numbers How far the pixels differ; empty if they do not, or were not compared.
  */
 
 /**
@@ -97,6 +100,8 @@ export function parseReport(value) {
     checks: weakestFirst(checks).slice(0, LIST_LENGTH),
     causes: causes.map(parseCause),
     notes: notes.map(toSentence),
+    where: toSentence(toObject(report["divergence"])["message"]),
+    numbers: showNumbers(toObject(report["pixels"])),
   };
 }
 
@@ -188,7 +193,23 @@ function parseCause(value) {
     recorded: cause["recorded"],
     now: cause["now"],
     nodeId: nodeId === null || nodeId === undefined ? null : showValue(nodeId),
+    remedy: toSentence(cause["remedy"]),
   };
+}
+
+/**
+ * @param {Record<string, unknown>} pixels As a report has them.
+ * @returns {string} Empty for equal pixels, and for what is no measurement.
+ */
+function showNumbers(pixels) {
+  const [most, mean, psnr, part] = ["max_abs", "mean_abs", "psnr_db", "differing_fraction"].map(
+    (name) => pixels[name],
+  );
+  if (typeof most !== "number" || typeof part !== "number" || most === 0) return "";
+  const noise = typeof psnr === "number" ? `, PSNR ${psnr.toFixed(1)} dB` : "";
+  const average = typeof mean === "number" ? `, by ${mean.toPrecision(2)} on average` : "";
+  const percent = part > 0 && part < 0.0001 ? "less than 0.01" : (part * 100).toFixed(2);
+  return `${percent} % of the pixels differ, by up to ${most} levels${average}${noise}`;
 }
 
 /**

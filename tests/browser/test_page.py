@@ -19,6 +19,7 @@ from support.tampering import record_of
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 ADDED_BY_THE_PAGE = {"control_after_generate", "upload"}
 NODES = {
+    "ProvenanceCompareRecords",
     "ProvenanceKSampler",
     "ProvenanceKSamplerAdvanced",
     "ProvenanceReadRecord",

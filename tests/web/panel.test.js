@@ -49,10 +49,11 @@ const report = (text) => ({
   level: "mismatch",
   checks: [{ name: text, level: "mismatch", expected: text, found: text, message: text }],
   causes: [
-    { kind: "prompt_text", message: text, recorded: text, now: text, node_id: text },
+    { kind: "prompt_text", message: text, recorded: text, now: text, node_id: text, remedy: text },
     { kind: text, message: text, recorded: text, now: text, node_id: null },
   ],
   pixels: null,
+  divergence: { message: text },
   notes: [text],
 });
 
@@ -65,7 +66,7 @@ test("markup in a report is drawn as the same elements as plain words", () => {
 
   assert.deepEqual(hostile.outer.tags(), plain.outer.tags());
   assert.ok(!hostile.outer.tags().includes("img"));
-  assert.equal(hostile.outer.textContent.split(MARKUP).length - 1, 9);
+  assert.equal(hostile.outer.textContent.split(MARKUP).length - 1, 11);
 });
 
 test("a report is drawn with its level in words, the cause and both values", () => {

@@ -56,6 +56,24 @@ test("a report keeps its level, causes and notes", () => {
   assert.deepEqual(report.notes, ["one"]);
 });
 
+test("a report tells where runs part, how far pixels are apart and what to do", () => {
+  const report = parseReport({
+    level: "mismatch",
+    checks: [check("mismatch")],
+    causes: [{ kind: "cfg", message: "m", recorded: 7, now: 8, node_id: null, remedy: "set it" }],
+    pixels: { max_abs: 3, mean_abs: 0.125, psnr_db: 51.234, differing_fraction: 0.0371 },
+    divergence: { phase: "step", message: "the runs part at step 1 of 4" },
+  });
+
+  assert.equal(report.causes[0].remedy, "set it");
+  assert.equal(report.where, "the runs part at step 1 of 4");
+  assert.equal(
+    report.numbers,
+    "3.71 % of the pixels differ, by up to 3 levels, by 0.13 on average, PSNR 51.2 dB",
+  );
+  assert.equal(parseReport({ pixels: { max_abs: 0, differing_fraction: 0 } }).numbers, "");
+});
+
 test("the checks that decide come first and equals keep their order", () => {
   const names = weakestFirst([
     check("bitwise", "a"),

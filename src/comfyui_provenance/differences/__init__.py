@@ -34,6 +34,7 @@ class Differences:
         divergence: Where they part; `None` where no digest that both records hold differs.
         compared: How many places of both runs could be compared.
         steps: Of each sampling that both runs followed, where its steps part, or that they do not.
+        without_effect: What differs and is shown to have changed nothing, as causes.
     """
 
     causes: tuple[Cause, ...] = ()
@@ -41,6 +42,7 @@ class Differences:
     divergence: Divergence | None = None
     compared: int = 0
     steps: tuple[str, ...] = ()
+    without_effect: tuple[Cause, ...] = ()
 
 
 def compare_records(recorded: Record, now: Record) -> Differences:
@@ -72,6 +74,7 @@ def compare_records(recorded: Record, now: Record) -> Differences:
         divergence=_divergence(runs, points, first),
         compared=len(points),
         steps=tuple(runs.tell_steps()),
+        without_effect=tuple(refuted),
     )
 
 
