@@ -33,4 +33,4 @@ def _record_of(image: ImageFile) -> Record:
         raise NoRecordError(
             f"{image.name}: {image.record_problem or 'it carries neither record nor prompt'}"
         )
-    return record_from_prompt(image.prompt, image.pixels)
+    return record_from_prompt(image.prompt, image.decoded())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..src.comfyui_provenance.compare import (
@@ -26,6 +26,9 @@ from .reading import ImageFile
 _TEXTS: Final = {"positive": CauseKind.PROMPT_TEXT, "negative": CauseKind.NEGATIVE_TEXT}
 
 
+Details = Mapping[str, JsonValue]
+
+
 @dataclass(frozen=True, slots=True)
 class Rerun:
     """How a graph was run again.
@@ -43,7 +46,7 @@ class Rerun:
     loaders: int
     doubt: str | None
     notes: tuple[str, ...] = ()
-    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    details: Details = field(default_factory=dict[str, JsonValue])
     is_reconstruction: bool = False
 
 
@@ -74,9 +77,29 @@ def judge_images(
     return _judge_by_record(image, image.record, batches, rerun, differences)
 
 
+def judge_unrunnable(image: ImageFile, causes: Sequence[Cause], details: Details) -> Report:
+    """Judge a file whose graph cannot run here: what it says of itself, and what is missing.
+
+    Args:
+        image: The file.
+        causes: What keeps its graph from running.
+        details: Further findings, by name, for the report.
+    """
+    message = "; ".join(cause.message for cause in causes)
+    checks = [Check("rerun", Level.UNKNOWN, "run anew", "cannot run here", message)]
+    told: list[Cause] = [*causes]
+    if image.record is not None:
+        integrity = image.integrity(image.record)
+        checks += integrity.checks
+        told = [*integrity.causes, *causes]
+    return judge(checks, told, None, details=details)
+
+
 def expected_digest(image: ImageFile) -> Digest:
     """Give the pixel digest that an image should have: recorded, or its own."""
-    return image.record.subject.digest if image.record is not None else digest_pixels(image.pixels)
+    if image.record is not None:
+        return image.record.subject.digest
+    return digest_pixels(image.decoded())
 
 
 def _judge_by_record(
@@ -113,6 +136,10 @@ def _judge_by_record(
         causes.extend(_not_told(elsewhere, integrity.causes))
         notes.extend(known.steps)
         notes.extend(known.notes)
+    if image.sidecar is not None:
+        notes.append(f"the record is from the sidecar {image.sidecar}")
+    if image.pixels is None:
+        notes.append("a sidecar alone: there are no pixels of the file to compare")
     if not record.samplings:
         notes.append("this graph samples nothing: it only processes what it loads")
     report = judge(
@@ -187,14 +214,18 @@ def _judge_by_pixels(
     image: ImageFile, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
 ) -> tuple[Report, Pixels]:
     """Judge by the file's own pixels; it does not say which image of a batch it is."""
-    found = _nearest([frame for batch in batches for frame in batch], image.pixels)
+    reference = image.decoded()
+    found = _nearest([frame for batch in batches for frame in batch], reference)
     check, difference = compare_pixels(
         "pixels" if rerun is None else "reproduction",
-        digest_pixels(image.pixels),
+        digest_pixels(reference),
         found,
-        image.pixels,
+        reference,
         explained=False,
     )
+    if check.level is Level.MISMATCH and not image.is_lossless:
+        message = f"{check.message}; the file's format changed its pixels when it was saved"
+        check = replace(check, level=Level.UNKNOWN, message=message)
     checks, causes, notes = _rerun_findings(rerun)
     checks.append(check)
     if image.record_problem is None:

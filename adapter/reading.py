@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import folder_paths
 
 from ..src.comfyui_provenance import limits
 from ..src.comfyui_provenance.compare import judge
-from ..src.comfyui_provenance.containers import extract
+from ..src.comfyui_provenance.containers import extract, is_lossless
 from ..src.comfyui_provenance.digest import digest_bytes
 from ..src.comfyui_provenance.errors import (
     LimitError,
@@ -19,7 +19,14 @@ from ..src.comfyui_provenance.errors import (
 )
 from ..src.comfyui_provenance.integrity import Integrity, compare_integrity
 from ..src.comfyui_provenance.pixels import Pixels, decode_pixels, digest_pixels
-from ..src.comfyui_provenance.record import KEYWORD, JsonObject, Record, parse_record, summarise
+from ..src.comfyui_provenance.record import (
+    KEYWORD,
+    SIDECAR,
+    JsonObject,
+    Record,
+    parse_record,
+    summarise,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +35,39 @@ class ImageFile:
 
     Attributes:
         name: As given, for messages and for telling which of a graph's images it is.
-        pixels: Decoded.
+        pixels: Decoded; `None` of a sidecar that is read alone.
         record: Its record, if it has one that can be read.
         record_problem: Why there is no record to read, if the file says anything about it.
         is_damaged: Whether that is because the record is damaged, not absent or too new.
         prompt: The text under `prompt`, as ComfyUI writes it.
         workflow: The text under `workflow`, which ComfyUI's page shows.
         sha256: Of the file, 64 hexadecimal digits.
+        is_lossless: Whether its pixels are the ones that were written into it, by its kind.
+        sidecar: The name of the sidecar that its record is from, if it is from one.
+        parameters: The text under `parameters`, as A1111 writes it.
     """
 
     name: str
-    pixels: Pixels
+    pixels: Pixels | None
     record: Record | None
     record_problem: str | None
     is_damaged: bool
     prompt: str | None
     workflow: str | None
     sha256: str
+    is_lossless: bool = True
+    sidecar: str | None = None
+    parameters: str | None = None
+
+    def decoded(self) -> Pixels:
+        """Give its pixels.
+
+        Raises:
+            NoRecordError: It is a sidecar, which has none.
+        """
+        if self.pixels is None:
+            raise NoRecordError(f"{self.name}: expected an image, got a sidecar alone")
+        return self.pixels
 
     def integrity(self, record: Record) -> Integrity:
         """Compare the file's record with itself and with the rest of the file."""
@@ -71,12 +94,43 @@ def read_image(name: str) -> ImageFile:
 
     Raises:
         ContainerError: It is not an image file that can be read.
+        RecordError: It is a sidecar that cannot be read.
         LimitError: It is larger than we agree to read.
         OSError: It cannot be read.
         ValueError: The name leads out of its folder.
     """
     path = _find_bounded(name)
-    return parse_image(path.name, path.read_bytes())
+    if path.name.endswith(SIDECAR):
+        return _parse_sidecar(path.name, path.read_bytes())
+    image = parse_image(path.name, path.read_bytes())
+    lacks_record = image.record is None and not image.is_damaged
+    if lacks_record or (image.record is not None and image.record.lacks_graph):
+        return _with_sidecar(image, path.with_name(path.stem + SIDECAR))
+    return image
+
+
+def _parse_sidecar(name: str, data: bytes) -> ImageFile:
+    """Read a sidecar without its image.
+
+    Raises:
+        RecordError: It is no record.
+        LimitError: It is larger than we agree to read.
+    """
+    record = parse_record(data)
+    return ImageFile(name, None, record, None, False, None, None, digest_bytes(data).hex)
+
+
+def _with_sidecar(image: ImageFile, sidecar: Path) -> ImageFile:
+    """Take the record of an image from the sidecar beside it, if it is about that image."""
+    try:
+        if sidecar.stat().st_size > limits.TEXT_BYTES:
+            return image
+        record = parse_record(sidecar.read_bytes())
+    except (OSError, ProvenanceError):
+        return image
+    if image.pixels is None or record.subject.in_file != digest_pixels(image.pixels):
+        return image
+    return replace(image, record=record, record_problem=None, sidecar=sidecar.name)
 
 
 def _find_bounded(name: str) -> Path:
@@ -119,6 +173,8 @@ def parse_image(name: str, data: bytes) -> ImageFile:
         prompt=texts.get("prompt"),
         workflow=texts.get("workflow"),
         sha256=digest_bytes(data).hex,
+        is_lossless=is_lossless(data),
+        parameters=texts.get("parameters"),
     )
 
 

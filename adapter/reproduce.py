@@ -10,26 +10,29 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Final
 
 import execution
+import nodes as comfy_nodes
 import torch
+from comfy_execution.graph import ExecutionBlocker
 
 from ..src.comfyui_provenance.differences import Differences, compare_records
 from ..src.comfyui_provenance.digest import digest_text
 from ..src.comfyui_provenance.errors import PolicyError, ProvenanceError, RecordError
 from ..src.comfyui_provenance.graph.prompt import Link, Prompt, dump_prompt
 from ..src.comfyui_provenance.graph.rebuild import rename, with_values
+from ..src.comfyui_provenance.integrity import MATERIAL_KINDS
 from ..src.comfyui_provenance.record import Material, Record
-from ..src.comfyui_provenance.verdict import Report
+from ..src.comfyui_provenance.verdict import Cause, CauseKind, Report
 from .anew import doubt_of, mark, nodes_to_run_anew, only_loads
 from .digests import Patience, list_materials
 from .file_graphs import graph_of
 from .images import to_image, to_pixels_like
-from .judging import Rerun, expected_digest, judge_images
+from .judging import Rerun, expected_digest, judge_images, judge_unrunnable
 from .ledger import has_run
 from .live_prompt import LivePrompt, live_prompt
 from .one_of_batch import only_one
@@ -56,6 +59,19 @@ class Plan:
 
     expansion: dict[str, Any]
     result_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unrunnable:
+    """A graph that cannot run here, told before anything ran.
+
+    Attributes:
+        original: The file's pixels as an IMAGE, or what blocks the nodes that wait for them.
+        report: What keeps it from running, and what the file says of itself.
+    """
+
+    original: Any
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,7 @@ _jobs: dict[str, _Job] = {}
 _lock = Lock()
 
 
-async def plan_reproduction(name: str, node_id: str) -> Plan:
+async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
     """Prepare the graph of an image for running.
 
     Args:
@@ -113,10 +129,16 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
     image = read_image(name)
     written, written_output = graph_of(image)
     prompt, output = without_outputs(written, written_output)
+    missing = [*_missing_nodes(prompt)]
+    if missing:
+        return Unrunnable(original_of(image), judge_unrunnable(image, missing, {}))
     ran_here = has_run(written, written_output) or has_run(prompt, output)
     refuse_unsafe(prompt, has_run_here=ran_here)
     values = image.record.computed if image.record is not None else {}
     materials = list_materials(with_values(prompt, values), Patience(node_id))
+    missing = [*_missing_files(materials)]
+    if missing:
+        return Unrunnable(original_of(image), judge_unrunnable(image, missing, {}))
     single = only_one(prompt, image.record)
     anew = nodes_to_run_anew(single)
     job = _Job(image, prompt, prompt, output, materials, _rerun(image, single, materials))
@@ -134,7 +156,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan:
 
 def finish_reproduction(
     key: str, batches: Sequence[torch.Tensor], node_id: str, dynprompt: Any
-) -> tuple[torch.Tensor, torch.Tensor, Report]:
+) -> tuple[torch.Tensor, Any, Report]:
     """Compare what a rebuilt graph gave with the image it came from.
 
     Args:
@@ -145,7 +167,7 @@ def finish_reproduction(
 
     Returns:
         The reproduced image and the original, both of shape (1, height, width, 3), and the
-        report.
+        report. The original of a sidecar is blocked: there is none.
 
     Raises:
         RecordError: There is no such reproduction.
@@ -158,13 +180,37 @@ def finish_reproduction(
     frames = [to_pixels_like(batch, expected) for batch in batches]
     differences = job.compare(live_prompt(dynprompt), node_id.removesuffix(_RESULT))
     report, found = judge_images(job.image, frames, job.rerun, differences)
-    return to_image(found), to_image(job.image.pixels), report
+    return to_image(found), original_of(job.image), report
+
+
+def original_of(image: ImageFile) -> Any:
+    """Give the pixels of a file as an IMAGE, or what blocks the nodes that wait for them."""
+    if image.pixels is None:
+        return ExecutionBlocker("a sidecar has no pixels: give the image itself")
+    return to_image(image.pixels)
 
 
 def forget_jobs() -> None:
     """Drop the reproductions that a prompt left unfinished, when it has ended."""
     with _lock:
         _jobs.clear()
+
+
+def _missing_nodes(prompt: Prompt) -> Iterator[Cause]:
+    """Name the classes of a graph that are not installed here."""
+    for node_id, node in prompt.nodes.items():
+        if node.class_type not in comfy_nodes.NODE_CLASS_MAPPINGS:
+            message = f"node {node_id}: {node.class_type!r} is not installed here"
+            yield Cause(CauseKind.NODE_MISSING, message, node.class_type, None, node_id)
+
+
+def _missing_files(materials: Sequence[Material]) -> Iterator[Cause]:
+    """Name the files of a graph that are not on this server under any name."""
+    for material in materials:
+        if material.status == "missing":
+            kind = MATERIAL_KINDS.get(material.kind, CauseKind.MODEL_FILE)
+            message = f"{material.kind} file {material.name!r} is not on this server"
+            yield Cause(kind, message, material.sha256, "missing", material.node_id)
 
 
 def _rerun(image: ImageFile, prompt: Prompt, materials: Sequence[Material]) -> Rerun:

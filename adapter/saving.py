@@ -28,7 +28,7 @@ from ..src.comfyui_provenance.pixels import (
     encode_png,
     encode_webp,
 )
-from ..src.comfyui_provenance.record import JsonObject, Subject
+from ..src.comfyui_provenance.record import SIDECAR, JsonObject, Subject
 from ..src.comfyui_provenance.redaction import redact_value
 from .describing import describe, list_index
 from .digests import Patience
@@ -38,7 +38,6 @@ from .output_files import Draft, OutputName, plan_output, publish, remove_stale,
 
 _log = logging.getLogger(__name__)
 
-_SIDECAR: Final = ".provenance.json"
 _SUFFIXES: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 
 FORMATS: Final = tuple(_SUFFIXES)
@@ -283,7 +282,7 @@ def _encode(images: torch.Tensor, index: int, name: OutputName, made: _Made) -> 
         )
     beside: dict[str, bytes] = {}
     if carried.whole is not None and (made.sidecar or carried.left_out):
-        beside[_SIDECAR] = carried.whole.encode("ascii")
+        beside[SIDECAR] = carried.whole.encode("ascii")
     image = write_draft(name, _SUFFIXES[used.kind], _embedded(data, carried, warnings))
     return _Encoded(image, beside, tuple(warnings))
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 
 from ..src.comfyui_provenance.differences import Differences, compare_records
-from ..src.comfyui_provenance.errors import ProvenanceError
+from ..src.comfyui_provenance.errors import NoRecordError, ProvenanceError
 from ..src.comfyui_provenance.pixels import difference_image
 from ..src.comfyui_provenance.verdict import Report
 from .images import to_image, to_pixels_like
@@ -43,8 +43,8 @@ def verify_images(
     differences = _compare(image, dynprompt, node_id)
     report, found = judge_images(image, [frames], None, differences)
     try:
-        return report, to_image(difference_image(image.pixels, found))
-    except ValueError:
+        return report, to_image(difference_image(image.decoded(), found))
+    except (ValueError, NoRecordError):
         return report, torch.zeros_like(to_image(found))
 
 

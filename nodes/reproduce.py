@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
 from ..adapter.reading import has_image, list_images
-from ..adapter.reproduce import RESULT_CLASS, finish_reproduction, plan_reproduction
+from ..adapter.reproduce import (
+    RESULT_CLASS,
+    Unrunnable,
+    finish_reproduction,
+    plan_reproduction,
+)
+from ..src.comfyui_provenance.verdict import Report
 
 
 def _outputs() -> list[io.Output]:
@@ -51,6 +60,8 @@ class ProvenanceReproduce(io.ComfyNode):
     @classmethod
     async def execute(cls, image: str) -> io.NodeOutput:
         plan = await plan_reproduction(image, cls.hidden.unique_id)
+        if isinstance(plan, Unrunnable):
+            return _tell(ExecutionBlocker(None), plan.original, plan.report)
         links = [[plan.result_id, slot] for slot in range(len(_outputs()))]
         return io.NodeOutput(*links, expand=plan.expansion)
 
@@ -78,10 +89,15 @@ class ProvenanceReproduceResult(io.ComfyNode):
         reproduced, original, report = finish_reproduction(
             job[0], images, cls.hidden.unique_id, cls.hidden.dynprompt
         )
-        return io.NodeOutput(
-            reproduced,
-            original,
-            report.match,
-            report.summary(),
-            ui={"provenance_report": [report.to_json()], "text": [report.summary()]},
-        )
+        return _tell(reproduced, original, report)
+
+
+def _tell(reproduced: Any, original: Any, report: Report) -> io.NodeOutput:
+    """Give both images and the report, and show it."""
+    return io.NodeOutput(
+        reproduced,
+        original,
+        report.match,
+        report.summary(),
+        ui={"provenance_report": [report.to_json()], "text": [report.summary()]},
+    )

@@ -23,6 +23,9 @@ from .graph.prompt import Link, NodeId, Prompt, parse_prompt
 KEYWORD: Final = "provenance"
 """The keyword under which an image carries its record."""
 
+SIDECAR: Final = ".provenance.json"
+"""How the name of a sidecar goes on after that of the image, without the image's own suffix."""
+
 VERSION: Final = 1
 """Raised when a reader of older records would misread a newer one."""
 

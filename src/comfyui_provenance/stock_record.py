@@ -37,8 +37,9 @@ def record_from_prompt(text: str, pixels: Pixels) -> Record:
     prompt = prune(whole, [output.node_id])
     samplings = read_samplings(prompt, output.node_id)
     entries = [to_sampling_entry(sampling) for sampling in samplings]
-    last = (entries[-1], prompt, samplings[-1].model, []) if entries else None
-    parameters: JsonObject = to_tuple(*last) if last is not None else {}
+    parameters: JsonObject = {}
+    if entries:
+        parameters = to_tuple(entries[-1], prompt, samplings[-1].model, [])
     graph = dump_prompt(prompt)
     size = (pixels.width, pixels.height, pixels.channels)
     return seal(

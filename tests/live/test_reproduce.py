@@ -308,9 +308,32 @@ def test_a_graph_with_a_missing_model_cannot_run_and_says_so(
     server: ComfyServer, saved: dict[str, list[bytes]]
 ) -> None:
     edited = edit_graph(saved["txt2img"][0], set_input("loader", "ckpt_name", "gone.safetensors"))
+    started_before = server.log_text().count("  0%|")
 
-    with pytest.raises(PromptFailed, match=r"cannot run here.*gone\.safetensors"):
-        reproduce(server, edited)
+    report = reproduce(server, edited)
+
+    rerun = next(check for check in report["checks"] if check["name"] == "rerun")
+    assert (rerun["level"], rerun["found"]) == ("unknown", "cannot run here")
+    assert "'gone.safetensors' is not on this server" in rerun["message"]
+    assert report["level"] == "mismatch"  # since the record was edited as well
+    assert "model_file" in kinds(report)
+    assert server.log_text().count("  0%|") == started_before
+
+
+def test_a_graph_with_a_missing_node_cannot_run_and_says_so(
+    server: ComfyServer, saved: dict[str, list[bytes]]
+) -> None:
+    def rename(graph: dict[str, Any]) -> None:
+        graph["decode"]["class_type"] = "NodeOfNoPack"
+
+    report = reproduce(server, edit_graph(saved["txt2img"][0], rename, resealed=True))
+
+    assert report["level"] == "unknown", report
+    assert (report["causes"][0]["kind"], report["causes"][0]["node_id"]) == (
+        "node_missing",
+        "decode",
+    )
+    assert report["causes"][0]["remedy"]
 
 
 def test_the_same_graph_has_one_text_in_every_process(server: ComfyServer) -> None:

@@ -37,6 +37,16 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
+def is_lossless(data: bytes) -> bool:
+    """Tell whether a file holds the very samples that were written into it, by its kind.
+
+    Raises:
+        LimitError: The file exceeds `limits`.
+        ContainerError: The file is damaged or not of a kind that can be read.
+    """
+    return _container(data) is not jpeg and (sniff(data) != "webp" or webp.is_lossless(data))
+
+
 def extract(data: bytes) -> dict[str, str]:
     """Extract the texts of an image file by keyword.
 

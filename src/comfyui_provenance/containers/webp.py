@@ -49,6 +49,16 @@ def read_text(data: bytes) -> dict[str, str]:
     return exif.read_exif(found) if found else {}
 
 
+def is_lossless(data: bytes) -> bool:
+    """Tell whether a file's one image is coded without loss.
+
+    Raises:
+        LimitError: The file exceeds `limits`.
+        ContainerError: The file is damaged.
+    """
+    return any(chunk.kind == b"VP8L" for chunk in _parse(data).chunks)
+
+
 def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
     """Put texts into a WebP file, in place of those with the same keywords.
 
