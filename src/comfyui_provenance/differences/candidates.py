@@ -149,7 +149,7 @@ def _of_order(runs: Runs, found: list[Candidate]) -> list[Candidate]:
     moved = [item for item in found if item.cause.kind in adapters]
     if not moved:
         return found
-    names = [[objects([item])[0].get("name") for item in side] for side in (before, after)]
+    names = [[item.get("name") for item in objects(side)] for side in (before, after)]
     message = "the same adapters are applied in another order"
     cause = Cause(CauseKind.ADAPTER_FILE, message, [*names[0]], [*names[1]], moved[0].cause.node_id)
     order = Candidate(cause, None, moved[0].node_id, moved[0].is_refuted)
@@ -404,7 +404,8 @@ def _spares(pair: SamplingPair, kind: CauseKind) -> bool:
 
 
 def _draws_no_noise(pair: SamplingPair) -> bool:
-    return all(side.get("sampler") in _DETERMINISTIC for side in (pair.recorded, pair.now))
+    samplers = pair.recorded.get("sampler"), pair.now.get("sampler")
+    return all(isinstance(name, str) and name in _DETERMINISTIC for name in samplers)
 
 
 def _ignores_negative(pair: SamplingPair) -> bool:
