@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final, NoReturn, TypeAlias, cast
 
 import rfc8785
@@ -108,35 +109,46 @@ def _refuse_uncanonical(value: JsonValue) -> bool:
     """Refuse what rfc8785 would recurse into or write ambiguously.
 
     Returns:
-        Whether Python's own encoder, ten times as fast, writes the same: there are no floats, no
-        integers past 2^53-1, and no keys that UTF-16 would sort otherwise.
+        Whether Python's own encoder, ten times as fast, writes the same: there are no integers
+        past 2^53-1, no keys that UTF-16 would sort otherwise, and no floats but those that Python
+        and ECMAScript write alike.
     """
     is_plain = True
     # Explicit stack: a deep or cyclic value must not exhaust ours.
-    pending: list[tuple[object, int]] = [(value, 0)]
+    pending: list[tuple[Iterable[object], int]] = [((value,), 0)]
     while pending:
-        item, depth = pending.pop()
-        kind = type(item)
-        if kind is str or item is None or kind is bool:
-            continue
-        if kind is int:
-            is_plain = is_plain and -_EXACT_INTEGER < cast("int", item) < _EXACT_INTEGER
-            continue
-        is_plain = is_plain and (kind is list or (kind is dict and _has_plain_keys(item)))
-        if isinstance(item, float):
-            if item.is_integer() and _EXACT_INTEGER <= abs(item) < _FIRST_EXPONENT:
-                raise CanonicalError(f"expected a whole number below 2^53, got {item!r}")
-        elif isinstance(item, (list, tuple, dict)):
-            if depth == limits.JSON_DEPTH:
-                raise CanonicalError(f"expected nesting of at most {limits.JSON_DEPTH}, got more")
-            children = cast("list[object]", item.values() if isinstance(item, dict) else item)
-            pending.extend((child, depth + 1) for child in children)
+        items, depth = pending.pop()
+        for item in items:
+            kind = type(item)
+            if kind is str or item is None or kind is bool:
+                continue
+            if kind is int:
+                is_plain = is_plain and -_EXACT_INTEGER < cast("int", item) < _EXACT_INTEGER
+                continue
+            if kind is float and _is_plain_float(cast("float", item)):
+                continue
+            is_plain = is_plain and (kind is list or (kind is dict and _has_plain_keys(item)))
+            if isinstance(item, float):
+                if item.is_integer() and _EXACT_INTEGER <= abs(item) < _FIRST_EXPONENT:
+                    raise CanonicalError(f"expected a whole number below 2^53, got {item!r}")
+            elif isinstance(item, (list, tuple, dict)):
+                if depth == limits.JSON_DEPTH:
+                    raise CanonicalError(
+                        f"expected nesting of at most {limits.JSON_DEPTH}, got more"
+                    )
+                children = item.values() if isinstance(item, dict) else item
+                pending.append((cast("Iterable[object]", children), depth + 1))
     return is_plain
+
+
+def _is_plain_float(number: float) -> bool:
+    """Tell whether a float has a fraction and no exponent: both write its shortest digits."""
+    return 1e-4 <= abs(number) < 1e15 and not number.is_integer()
 
 
 def _has_plain_keys(value: object) -> bool:
     keys = cast("dict[object, object]", value)
-    return all(type(key) is str and key.isascii() for key in keys)
+    return {*map(type, keys)} <= {str} and "".join(cast("dict[str, object]", keys)).isascii()
 
 
 def _to_escape(match: re.Match[str]) -> str:

@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 
 from comfyui_provenance.numerics.step_trace import StepTracer
 
-from support import bench_hashing, prompts
+from support import bench_audit, bench_hashing, prompts
 from support.server import ComfyServer, History, ServerError
 
 ROUNDS = 7
@@ -65,7 +65,7 @@ def main() -> int:
             _print_first_run(server, without)
             _print_large_graph(server, without)
             _print_reproduction(server)
-            print(*bench_hashing.measure(HASHED_BYTES), sep="\n")
+            print(*bench_hashing.measure(HASHED_BYTES), *bench_audit.measure(), sep="\n")
     except (ServerError, OSError) as error:
         print(f"dev.py: error: {error}", file=sys.stderr)
         return 1

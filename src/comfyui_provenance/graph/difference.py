@@ -1,23 +1,27 @@
 """Differences of two graphs, aligned from the images that they give.
 
-Node ids mean nothing here: a workflow that was numbered anew is the same graph. Two nodes are taken
-for one where they stand at the same place, seen from the image, and have the same class.
+Node ids mean little here: a workflow that was numbered anew is the same graph. Two nodes are taken
+for one where they stand at the same place, seen from the image, and have the same class. What
+computes the same is always the same; after that an id that both graphs have decides.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from ..canonical import JsonValue
 from .prompt import Input, Link, Node, NodeId, Prompt
 from .samplings import resolve
-from .trace import upstream
+from .sides import Side, is_same
 
-_SEARCHED: Final = 32
-"""Nodes to look at in search of the one that a node was put before."""
+_SEARCHED: Final = 256
+"""Links to follow in search of the node that others were put before."""
+
+_SEARCHED_TOTAL: Final = 200_000
+"""Links to follow in all searches of one comparison; the next ones are told as replaced."""
 
 Kind = Literal["literal", "link", "added", "removed", "replaced"]
 
@@ -32,8 +36,9 @@ class GraphChange:
         recorded_id: The node in the first graph, if it has it.
         now_id: The node in the second graph, if it has it.
         class_type: Its class in the second graph; of a removed one, in the first.
-        input: Which input, for `literal` and `link`.
-        recorded: The value or `[node_id, slot]` before; the class of what was replaced.
+        input: Which input, for `literal` and `link`; `None` where the image itself is another
+            output of the same node.
+        recorded: The value or `[node_id, slot]` before; the class of a node removed or replaced.
         now: The value or `[node_id, slot]` now.
     """
 
@@ -46,20 +51,14 @@ class GraphChange:
     now: JsonValue = None
 
 
-_Change = tuple[NodeId, GraphChange]
-"""With the node at whose place in the order of execution it is told."""
-
-_Waiting = tuple[NodeId, NodeId, bool]
-"""A pair whose inputs are still to be compared, and whether it is a replaced node."""
-
-
 @dataclass(frozen=True, slots=True)
 class GraphDifference:
     """How two graphs differ.
 
     Attributes:
         pairs: By node id of the first graph, the node at its place in the second.
-        changes: In the order in which the second graph runs.
+        changes: In the order in which the second graph runs; a removed node before the next one
+            of the first graph that is still there. None at all where both compute the same.
     """
 
     pairs: Mapping[NodeId, NodeId]
@@ -74,226 +73,272 @@ def compare_graphs(
     Raises:
         GraphError: A graph has a cycle, or lacks its output.
     """
-    order = upstream(now, now_output.node_id)
-    upstream(recorded, recorded_output.node_id)
-    walk = _Walk(recorded, now)
-    walk.meet(None, "", recorded_output, now_output)
+    first, second = Side.of(recorded, recorded_output), Side.of(now, now_output)
+    walk = _Walk(first, second)
+    walk.meet(_Place(None, recorded_output, now_output))
     walk.run()
-    position = {node_id: at for at, node_id in enumerate(order)}
-    changes = sorted(walk.changes, key=lambda item: position.get(item[0], len(position)))
-    return GraphDifference(walk.to_now, tuple(change for _, change in changes))
-
-
-@dataclass
-class _Walk:
-    """Goes through two graphs side by side, each node once."""
-
-    recorded: Prompt
-    now: Prompt
-    to_now: dict[NodeId, NodeId] = field(default_factory=dict[NodeId, NodeId])
-    to_recorded: dict[NodeId, NodeId] = field(default_factory=dict[NodeId, NodeId])
-    added: set[NodeId] = field(default_factory=set[NodeId])
-    removed: set[NodeId] = field(default_factory=set[NodeId])
-    changes: list[_Change] = field(default_factory=list[tuple[NodeId, GraphChange]])
-    # Explicit: a graph from a stranger must not exhaust our stack.
-    waiting: deque[tuple[NodeId, NodeId, bool]] = field(
-        default_factory=deque[tuple[NodeId, NodeId, bool]]
-    )
-
-    def run(self) -> None:
-        """Compare the inputs of each pair that was found."""
-        while self.waiting:
-            recorded_id, now_id, is_replaced = self.waiting.popleft()
-            before, after = self.recorded.nodes[recorded_id], self.now.nodes[now_id]
-            for name in dict.fromkeys((*after.inputs, *before.inputs)):
-                links = before.inputs.get(name), after.inputs.get(name)
-                # Of a node of another class only what both take from others is compared.
-                if not is_replaced or all(isinstance(link, Link) for link in links):
-                    self._compare_input(recorded_id, now_id, name)
-
-    def _compare_input(self, recorded_id: NodeId, now_id: NodeId, name: str) -> None:
-        before = self.recorded.nodes[recorded_id].inputs.get(name)
-        after = self.now.nodes[now_id].inputs.get(name)
-        value, value_now = resolve(self.recorded, before), resolve(self.now, after)
-        plain = _is_plain(before, value) and _is_plain(after, value_now)
-        if plain:
-            if not _is_same(value, value_now):
-                self._note("literal", recorded_id, now_id, name, value, value_now)
-        elif isinstance(before, Link) and isinstance(after, Link):
-            self.meet((recorded_id, now_id), name, before, after)
-        else:
-            self._note("link", recorded_id, now_id, name, _show(before), _show(after))
-
-    def meet(
-        self, user: tuple[NodeId, NodeId] | None, name: str, before: Link, after: Link
-    ) -> None:
-        """Align what two links lead to, and go on there."""
-        place = _Place(user, name, before, after)
-        known = self.to_now.get(before.node_id)
-        if known is not None or after.node_id in self.to_recorded:
-            self._compare_known(place, known)
-            return
-        first, second = self.recorded.nodes[before.node_id], self.now.nodes[after.node_id]
-        if first.class_type == second.class_type and not self._is_before(place):
-            self._pair(before.node_id, after.node_id)
-            if before.slot != after.slot:
-                self._note_link(place)
-            return
-        if self._skip_added(place) or self._skip_removed(place):
-            return
-        change = GraphChange(
-            "replaced", before.node_id, after.node_id, second.class_type, None, first.class_type
-        )
-        self.changes.append((after.node_id, change))
-        self._pair(before.node_id, after.node_id, is_replaced=True)
-
-    def _compare_known(self, place: _Place, known: NodeId | None) -> None:
-        """Compare two links of which at least one leads to a node that was aligned before."""
-        if known == place.after.node_id:
-            if place.before.slot != place.after.slot:
-                self._note_link(place)
-        elif place.after.node_id in self.added:
-            if known is None or known not in self._above(self.now, place.after.node_id):
-                self._note_link(place)
-        elif not (
-            place.before.node_id in self.removed
-            and self.to_recorded.get(place.after.node_id)
-            in self._above(self.recorded, place.before.node_id)
-        ) and not self._skip_added(place):
-            self._note_link(place)
-
-    def _is_before(self, place: _Place) -> bool:
-        """Tell whether a node of the same class was put after the recorded one, which is there."""
-        before, after = place.before.node_id, place.after.node_id
-        same = self.now.nodes.get(before)
-        return (
-            before != after
-            and after not in self.recorded.nodes
-            and same is not None
-            and same.class_type == self.recorded.nodes[before].class_type
-            and before in self._above(self.now, after)
-        )
-
-    def _skip_added(self, place: _Place) -> bool:
-        """Go past nodes that stand before the recorded one now."""
-        wanted = place.before.node_id
-        known = self.to_now.get(wanted)
-
-        def fits(node_id: NodeId) -> bool:
-            if known is not None:
-                return node_id == known
-            if self._is_before(_Place(None, "", place.before, Link(node_id, 0))):
-                return False
-            fresh = node_id not in self.to_recorded
-            same = self.now.nodes[node_id].class_type == self.recorded.nodes[wanted].class_type
-            return fresh and same
-
-        path = _find(self.now, place.after.node_id, fits)
-        if path is None:
-            return False
-        *extra, found = path
-        for node_id in extra:
-            if node_id not in self.added and node_id not in self.to_recorded:
-                self.added.add(node_id)
-                change = GraphChange("added", None, node_id, self.now.nodes[node_id].class_type)
-                self.changes.append((node_id, change))
-        if known is None:
-            self._pair(wanted, found)
-        return True
-
-    def _skip_removed(self, place: _Place) -> bool:
-        """Go past nodes that stood before the present one."""
-        wanted = place.after.node_id
-
-        def fits(node_id: NodeId) -> bool:
-            fresh = node_id not in self.to_now
-            same = self.recorded.nodes[node_id].class_type == self.now.nodes[wanted].class_type
-            return fresh and same
-
-        path = _find(self.recorded, place.before.node_id, fits)
-        if path is None:
-            return False
-        *extra, found = path
-        for node_id in extra:
-            if node_id not in self.removed and node_id not in self.to_now:
-                self.removed.add(node_id)
-                class_type = self.recorded.nodes[node_id].class_type
-                self.changes.append((wanted, GraphChange("removed", node_id, None, class_type)))
-        self._pair(found, wanted)
-        return True
-
-    def _pair(self, recorded_id: NodeId, now_id: NodeId, *, is_replaced: bool = False) -> None:
-        self.to_now[recorded_id] = now_id
-        self.to_recorded[now_id] = recorded_id
-        self.waiting.append((recorded_id, now_id, is_replaced))
-
-    def _above(self, prompt: Prompt, node_id: NodeId) -> set[NodeId]:
-        return set(upstream(prompt, node_id))
-
-    def _note_link(self, place: _Place) -> None:
-        if place.user is None:
-            return
-        self._note("link", *place.user, place.name, _show(place.before), _show(place.after))
-
-    def _note(
-        self,
-        kind: Kind,
-        recorded_id: NodeId,
-        now_id: NodeId,
-        name: str,
-        before: JsonValue,
-        after: JsonValue,
-    ) -> None:
-        class_type = self.now.nodes[now_id].class_type
-        change = GraphChange(kind, recorded_id, now_id, class_type, name, before, after)
-        self.changes.append((now_id, change))
+    walk.pair_the_rest()
+    changes = _in_order([*walk.changes, *_only_one_has(first, second)], first, second)
+    _pair_holders(recorded, now, first.partners)
+    return GraphDifference(first.partners, tuple(changes))
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Two links at one input of a pair of nodes; of the images themselves without a user."""
+    """An input of a pair of nodes, and what it is linked to; the image itself without a user."""
 
-    user: tuple[NodeId, NodeId] | None
-    name: str
+    user: tuple[NodeId, NodeId, str] | None
     before: Link
     after: Link
 
 
-def _find(prompt: Prompt, start: NodeId, fits: Callable[[NodeId], bool]) -> list[NodeId] | None:
-    """Find the nearest node above a node that fits, and the way to it, both ends included."""
-    came_from: dict[NodeId, NodeId | None] = {start: None}
-    waiting = deque([start])
-    while waiting and len(came_from) <= _SEARCHED:
-        node_id = waiting.popleft()
-        if node_id != start and fits(node_id):
-            return _way(came_from, node_id)
-        for source in _sources(prompt.nodes[node_id]):
-            if source not in came_from:
+class _Walk:
+    """Goes through two graphs side by side, each node once."""
+
+    def __init__(self, first: Side, second: Side) -> None:
+        self.first = first
+        self.second = second
+        self.changes: list[GraphChange] = []
+        # Explicit: a graph from a stranger must not exhaust our stack.
+        self._waiting: deque[tuple[NodeId, NodeId]] = deque()
+        self._searched = 0
+
+    def run(self) -> None:
+        """Compare the inputs of each pair that was found."""
+        while self._waiting:
+            recorded_id, now_id = self._waiting.popleft()
+            before, after = self.first.nodes[recorded_id], self.second.nodes[now_id]
+            # Of a node of another class only what both take is compared.
+            if before.class_type == after.class_type:
+                names = list(dict.fromkeys((*after.inputs, *before.inputs)))
+            else:
+                names = [name for name in after.inputs if name in before.inputs]
+            for name in names:
+                user = (recorded_id, now_id, name)
+                self._compare_input(user, before.inputs.get(name), after.inputs.get(name))
+
+    def _compare_input(self, user: tuple[NodeId, NodeId, str], before: Input, after: Input) -> None:
+        if isinstance(before, Link) and isinstance(after, Link):
+            self.meet(_Place(user, before, after))
+        elif isinstance(before, Link) or isinstance(after, Link):
+            self._note("link", user, before, after)
+        elif not is_same(before, after):
+            self._note("literal", user, before, after)
+
+    def meet(self, place: _Place) -> None:
+        """Align what two links lead to, and tell what differs there."""
+        before, after = place.before.node_id, place.after.node_id
+        if self.first.partners.get(before) == after:
+            self._compare_slots(place)
+            return
+        is_free = self.first.is_free(before) and self.second.is_free(after)
+        if self.first.digests[before] == self.second.digests[after]:
+            if is_free:
+                self._pair(before, after)
+            # Of twins that compute the same it does not matter which one is taken.
+            self._compare_slots(place)
+            return
+        same_class = self.first.nodes[before].class_type == self.second.nodes[after].class_type
+        is_same = is_free and same_class
+        # Of one class and one place, only what is surely elsewhere is not taken for the same.
+        if self._skip(place, is_sure=is_same):
+            return
+        if is_same:
+            self._pair(before, after)
+            self._compare_slots(place)
+        else:
+            self._replace(place, is_free=is_free)
+
+    def _replace(self, place: _Place, *, is_free: bool) -> None:
+        """Tell a node of another class, or only the wiring where the old one stands elsewhere."""
+        before, after = place.before.node_id, place.after.node_id
+        is_elsewhere = self.first.counterpart_in(self.second, before) or (
+            self.second.counterpart_in(self.first, after)
+        )
+        if not is_free or is_elsewhere:
+            self._note_wiring(place)
+            return
+        was, is_now = self.first.nodes[before].class_type, self.second.nodes[after].class_type
+        self.changes.append(GraphChange("replaced", before, after, is_now, None, was))
+        self._pair(before, after)
+
+    def _skip(self, place: _Place, *, is_sure: bool) -> bool:
+        """Go past nodes that only one of the graphs has, to where both meet again.
+
+        Args:
+            place: Where they part.
+            is_sure: Whether they must meet at what is known to be one node, and not only at two
+                of one class.
+        """
+        before, after = place.before.node_id, place.after.node_id
+        added = self._search(self.second, self.first, after, before, is_sure=is_sure)
+        if added is not None:
+            self.second.extra.update(added[:-1])
+            self._pair(before, added[-1])
+            return True
+        removed = self._search(self.first, self.second, before, after, is_sure=is_sure)
+        if removed is not None:
+            self.first.extra.update(removed[:-1])
+            self._pair(removed[-1], after)
+        return removed is not None
+
+    def _search(
+        self, side: Side, other: Side, start: NodeId, wanted: NodeId, *, is_sure: bool
+    ) -> list[NodeId] | None:
+        """Find the way past new nodes to the nearest one that is a node of the other graph."""
+        came_from: dict[NodeId, NodeId | None] = {start: None}
+        waiting = deque([start])
+        left = min(_SEARCHED, _SEARCHED_TOTAL - self._searched)
+        while waiting:
+            node_id = waiting.popleft()
+            if not side.is_new(other, node_id):
+                continue
+            for source in _sources(side.nodes[node_id]):
+                if left <= 0:
+                    return None
+                left -= 1
+                self._searched += 1
+                if source in came_from:
+                    continue
                 came_from[source] = node_id
+                if _fits(side, other, source, wanted, is_sure=is_sure):
+                    return _way(came_from, source)
                 waiting.append(source)
-    return None
+        return None
+
+    def pair_the_rest(self) -> None:
+        """Pair nodes that both graphs have, but not at the same place."""
+        by_digest: dict[str, list[NodeId]] = {}
+        for node_id in self.second.order:
+            by_digest.setdefault(self.second.digests[node_id], []).append(node_id)
+        last_first = self.first.order[::-1]
+        for node_id in last_first:
+            if self.second.digests.get(node_id) == self.first.digests[node_id]:
+                self._pair_free(node_id, [node_id])
+        for node_id in last_first:
+            self._pair_free(node_id, by_digest.get(self.first.digests[node_id], []))
+        for node_id in last_first:
+            self._pair_free(node_id, [node_id])
+
+    def _pair_free(self, recorded_id: NodeId, candidates: list[NodeId]) -> None:
+        """Pair a node with the last of some that is free and of its class, and go on there."""
+        while candidates and self.first.is_free(recorded_id):
+            now_id = candidates.pop()
+            node = self.second.nodes.get(now_id)
+            class_type = self.first.nodes[recorded_id].class_type
+            if node is None or node.class_type != class_type or not self.second.is_free(now_id):
+                continue
+            self._pair(recorded_id, now_id)
+            self.run()
+
+    def _pair(self, recorded_id: NodeId, now_id: NodeId) -> None:
+        if self.first.partners.get(recorded_id) != now_id:
+            self.first.partners[recorded_id] = now_id
+            self.second.partners[now_id] = recorded_id
+            self._waiting.append((recorded_id, now_id))
+
+    def _compare_slots(self, place: _Place) -> None:
+        if place.before.slot != place.after.slot:
+            self._note_wiring(place)
+
+    def _note_wiring(self, place: _Place) -> None:
+        if place.user is not None:
+            self._note("link", place.user, place.before, place.after)
+        elif self.first.partners.get(place.before.node_id) == place.after.node_id:
+            ids = place.before.node_id, place.after.node_id
+            class_type = self.second.nodes[ids[1]].class_type
+            links = _show(place.before), _show(place.after)
+            self.changes.append(GraphChange("link", *ids, class_type, None, *links))
+
+    def _note(
+        self, kind: Kind, user: tuple[NodeId, NodeId, str], before: Input, after: Input
+    ) -> None:
+        recorded_id, now_id, name = user
+        class_type = self.second.nodes[now_id].class_type
+        values = _show(before), _show(after)
+        self.changes.append(GraphChange(kind, recorded_id, now_id, class_type, name, *values))
+
+
+def _fits(side: Side, other: Side, node_id: NodeId, wanted: NodeId, *, is_sure: bool) -> bool:
+    """Tell whether a node of a graph may be one of the other graph."""
+    known = other.partners.get(wanted)
+    if known is not None:
+        return node_id == known
+    if not side.is_free(node_id) or not other.is_free(wanted):
+        return False
+    if side.digests[node_id] == other.digests[wanted]:
+        return True
+    if side.nodes[node_id].class_type != other.nodes[wanted].class_type:
+        return False
+    if node_id == wanted:
+        return True
+    is_another = side.counterpart_in(other, node_id) or other.counterpart_in(side, wanted)
+    return not is_sure and not is_another
 
 
 def _way(came_from: Mapping[NodeId, NodeId | None], end: NodeId) -> list[NodeId]:
-    way: list[NodeId] = [end]
-    while (before := came_from[way[-1]]) is not None:
-        way.append(before)
+    way: list[NodeId] = []
+    node_id: NodeId | None = end
+    while node_id is not None:
+        way.append(node_id)
+        node_id = came_from[node_id]
     return way[::-1]
+
+
+def _only_one_has(first: Side, second: Side) -> Iterator[GraphChange]:
+    """Yield the nodes without a partner, but for twins of what both graphs compute."""
+    for node_id in first.order:
+        if node_id not in first.partners and first.digests[node_id] not in second.computed:
+            class_type = first.nodes[node_id].class_type
+            yield GraphChange("removed", node_id, None, class_type, None, class_type)
+    for node_id in second.order:
+        if node_id not in second.partners and second.digests[node_id] not in first.computed:
+            yield GraphChange("added", None, node_id, second.nodes[node_id].class_type)
+
+
+def _in_order(changes: list[GraphChange], first: Side, second: Side) -> list[GraphChange]:
+    position = {node_id: 2 * at + 1 for at, node_id in enumerate(second.order)}
+    before: dict[NodeId, int] = {}
+    next_one = 2 * len(second.order)
+    for node_id in reversed(first.order):
+        if node_id in first.partners:
+            next_one = position[first.partners[node_id]]
+        before[node_id] = next_one - 1
+
+    def place(change: GraphChange) -> int:
+        if change.now_id is not None:
+            return position[change.now_id]
+        return before[change.recorded_id] if change.recorded_id is not None else 0
+
+    return sorted(changes, key=place)
+
+
+def _pair_holders(recorded: Prompt, now: Prompt, pairs: dict[NodeId, NodeId]) -> None:
+    """Pair the nodes that only hold a value which a pair of nodes takes."""
+    taken = set(pairs.values())
+    waiting = list(pairs.items())
+    while waiting:
+        recorded_id, now_id = waiting.pop()
+        inputs = now.nodes[now_id].inputs
+        for name, before in recorded.nodes[recorded_id].inputs.items():
+            after = inputs.get(name)
+            if not isinstance(before, Link) or not isinstance(after, Link):
+                continue
+            holders = before.node_id, after.node_id
+            is_free = holders[0] not in pairs and holders[1] not in taken
+            is_held = all(
+                resolve(prompt, link) is not None
+                for prompt, link in ((recorded, before), (now, after))
+            )
+            same_class = recorded.nodes[holders[0]].class_type == now.nodes[holders[1]].class_type
+            if is_free and is_held and same_class:
+                pairs[holders[0]] = holders[1]
+                taken.add(holders[1])
+                waiting.append(holders)
 
 
 def _sources(node: Node) -> Iterator[NodeId]:
     return (value.node_id for value in node.inputs.values() if isinstance(value, Link))
-
-
-def _is_plain(given: Input, value: JsonValue) -> bool:
-    """Tell whether an input has a value that the graph itself tells."""
-    return not isinstance(given, Link) or value is not None
-
-
-def _is_same(first: JsonValue, second: JsonValue) -> bool:
-    if isinstance(first, bool) != isinstance(second, bool):
-        return False
-    return first == second or repr(first) == repr(second)
 
 
 def _show(value: Input) -> JsonValue:

@@ -92,8 +92,7 @@ class Prompt:
     nodes: Mapping[NodeId, Node]
 
     def __post_init__(self) -> None:
-        if len(self.nodes) > limits.NODE_COUNT:
-            raise LimitError(f"expected at most {limits.NODE_COUNT} nodes, got {len(self.nodes)}")
+        _refuse_many(len(self.nodes))
         for node_id, node in self.nodes.items():
             if not node_id:
                 raise GraphError("expected a node id, got an empty one")
@@ -160,6 +159,8 @@ def to_prompt(value: JsonValue, *, needed: Iterable[NodeId] | None = None) -> Pr
     nodes: dict[NodeId, Node] = {}
     entries = _to_object(value, "a prompt")
     kept = entries.keys() if needed is None else _reach(entries, needed)
+    # Before they are parsed: a stranger's hundred thousand take seconds.
+    _refuse_many(len(kept))
     for node_id, node in entries.items():
         if node_id not in kept:
             continue
@@ -209,6 +210,11 @@ def dump_prompt(prompt: Prompt) -> str:
     gives the prompt back.
     """
     return json.dumps(prompt.to_json(), separators=(",", ":"))
+
+
+def _refuse_many(node_count: int) -> None:
+    if node_count > limits.NODE_COUNT:
+        raise LimitError(f"expected at most {limits.NODE_COUNT} nodes, got {node_count}")
 
 
 def _to_object(value: object, place: str) -> dict[str, JsonValue]:
