@@ -24,12 +24,16 @@ async def comfy_entrypoint() -> ComfyExtension:
     collects = gc.isenabled()
     gc.disable()
     try:
-        from .adapter.host import add_post_route
+        from .adapter.host import add_get_route, add_post_route
         from .nodes.extension import ProvenanceExtension
+        from .routes.preflight import read_preflight
+        from .routes.progress import read_progress
         from .routes.records import read_record
     finally:
         if collects:
             gc.enable()
 
     add_post_route("/provenance/record", read_record)
+    add_post_route("/provenance/preflight", read_preflight)
+    add_get_route("/provenance/progress/{prompt_id}", read_progress)
     return ProvenanceExtension()

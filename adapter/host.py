@@ -19,3 +19,8 @@ def add_post_route(path: str, handler: Callable[[Any], Awaitable[Any]]) -> None:
     It works while packs are loading: core adds its table to the application afterwards.
     """
     PromptServer.instance.routes.post(path)(handler)
+
+
+def add_get_route(path: str, handler: Callable[[Any], Awaitable[Any]]) -> None:
+    """Serve a path for reading; see `add_post_route`."""
+    PromptServer.instance.routes.get(path)(handler)
