@@ -154,6 +154,15 @@ def digests_of(identity: FileIdentity, kind: str, patience: Patience) -> FileDig
     )
 
 
+def known_digests(identity: FileIdentity, kind: str) -> FileDigests | None:
+    """Give the digests of a file where it was hashed before; nothing is read for it."""
+    known = _cache().find(identity, _algorithms(kind))
+    if "sha256" not in known:
+        return None
+    autov3 = known.get("autov3")
+    return FileDigests(known["sha256"].hex, autov3.hex if autov3 is not None else None)
+
+
 def list_materials(prompt: Prompt, patience: Patience) -> list[Material]:
     """List every file that a graph refers to, as it is on disk now.
 

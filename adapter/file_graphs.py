@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import PurePath
 
 import nodes as comfy_nodes
 
 from ..src.comfyui_provenance.errors import GraphError, NoRecordError
 from ..src.comfyui_provenance.graph.prompt import Link, Node, Prompt, parse_prompt
+from .digests import Patience
 from .reading import ImageFile
+from .reconstructing import reconstruct_here
 
 
-def graph_of(image: ImageFile) -> tuple[Prompt, Link]:
-    """Give the graph that made an image, and where in it the image comes out."""
+@dataclass(frozen=True, slots=True)
+class FileGraph:
+    """What a file tells of how it was made.
+
+    Attributes:
+        prompt: The graph.
+        output: Where in it the image comes out.
+        notes: Of a graph that was built from an A1111 text, what that text leaves open.
+        is_reconstruction: Whether it was, so that no bits are promised.
+    """
+
+    prompt: Prompt
+    output: Link
+    notes: tuple[str, ...] = ()
+    is_reconstruction: bool = False
+
+
+def graph_of(image: ImageFile, patience: Patience) -> FileGraph:
+    """Give the graph that made an image.
+
+    Args:
+        image: The file.
+        patience: How long to wait for digests, where files are known by them alone.
+
+    Raises:
+        NoRecordError: The file tells nothing.
+        GraphError: What it tells is no graph, or not the graph of one image.
+        LimitError: It is larger than we agree to read.
+    """
     if image.record is not None:
-        return image.record.prompt(), image.record.output
+        return FileGraph(image.record.prompt(), image.record.output)
+    if image.prompt is None and image.parameters is not None and image.record_problem is None:
+        built = reconstruct_here(image.parameters, patience)
+        return FileGraph(built.prompt, built.output, built.notes, is_reconstruction=True)
     if image.prompt is None:
         raise NoRecordError(
             f"{image.name}: {image.record_problem}"
@@ -24,7 +57,7 @@ def graph_of(image: ImageFile) -> tuple[Prompt, Link]:
             "that was edited or re-saved elsewhere usually loses them"
         )
     prompt = parse_prompt(image.prompt)
-    return prompt, _stock_output(prompt, image.name)
+    return FileGraph(prompt, _stock_output(prompt, image.name))
 
 
 def _stock_output(prompt: Prompt, file_name: str) -> Link:

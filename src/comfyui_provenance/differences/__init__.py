@@ -14,8 +14,10 @@ from ..graph.prompt import Link, NodeId
 from ..graph.trace import upstream
 from ..record import Record
 from ..verdict import Cause, CauseKind, Divergence
-from .candidates import FOLLOWS, Candidate, find_candidates, reaches_output
+from .candidate import FOLLOWS, Candidate
+from .candidates import find_candidates
 from .points import Phase, Point, equal_links, find_points
+from .refutation import reaches_output
 from .settings import find_settings, find_surroundings
 from .sides import Runs
 

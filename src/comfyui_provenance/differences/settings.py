@@ -14,7 +14,7 @@ from ..compare import compare_machines, compare_numerics
 from ..graph.prompt import NodeId
 from ..record import JsonObject
 from ..verdict import Cause, CauseKind
-from .candidates import DID, FOLLOWS, WHERE, Candidate
+from .candidate import DID, FOLLOWS, WHERE, Candidate
 from .points import Phase
 from .sides import Runs, SamplingPair, are_different, fields
 
