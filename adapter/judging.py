@@ -16,12 +16,15 @@ from ..src.comfyui_provenance.differences import Differences
 from ..src.comfyui_provenance.digest import Digest
 from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
 from ..src.comfyui_provenance.graph.rebuild import with_values
-from ..src.comfyui_provenance.pixels import Pixels, digest_pixels, measure_difference
+from ..src.comfyui_provenance.pixels import Difference, Pixels, digest_pixels, measure_difference
 from ..src.comfyui_provenance.record import JsonObject, JsonValue, Material, Record
 from ..src.comfyui_provenance.redaction import redacted_inputs
+from ..src.comfyui_provenance.tolerance import Standing
 from ..src.comfyui_provenance.verdict import Cause, CauseKind, Check, Level, Report
 from .digests import Patience, list_materials
 from .reading import ImageFile
+from .reruns import Comparison
+from .tolerances import judge_rerun
 
 _TEXTS: Final = {"positive": CauseKind.PROMPT_TEXT, "negative": CauseKind.NEGATIVE_TEXT}
 
@@ -39,6 +42,7 @@ class Rerun:
         doubt: Why the result need not have been made anew, if it need not.
         notes: Sentences for humans.
         details: Further findings, by name, for the report.
+        is_alone: Whether only one image of a batch was made, as if alone.
         is_reconstruction: Whether the graph was only guessed from a text, which promises no bits.
     """
 
@@ -47,6 +51,7 @@ class Rerun:
     doubt: str | None
     notes: tuple[str, ...] = ()
     details: Details = field(default_factory=dict[str, JsonValue])
+    is_alone: bool = False
     is_reconstruction: bool = False
 
 
@@ -54,7 +59,7 @@ def judge_images(
     image: ImageFile,
     batches: Sequence[Sequence[Pixels]],
     rerun: Rerun | None,
-    differences: Differences | None = None,
+    comparison: Comparison | None = None,
 ) -> tuple[Report, Pixels]:
     """Judge images by a reference file.
 
@@ -62,7 +67,7 @@ def judge_images(
         image: The reference.
         batches: What was made, quantised; one batch for each element of a list.
         rerun: How it was made, if by running the reference's graph again.
-        differences: What tells the run that made them from the recorded one, if it is known.
+        comparison: The run that made them and the recorded one, where both are known.
 
     Returns:
         The report, and which of the images it is about.
@@ -74,7 +79,7 @@ def judge_images(
         raise GraphError("expected at least one image, got none")
     if image.record is None:
         return _judge_by_pixels(image, batches, rerun)
-    return _judge_by_record(image, image.record, batches, rerun, differences)
+    return _judge_by_record(image, image.record, batches, rerun, comparison)
 
 
 def judge_unrunnable(image: ImageFile, causes: Sequence[Cause], details: Details) -> Report:
@@ -107,17 +112,17 @@ def _judge_by_record(
     record: Record,
     batches: Sequence[Sequence[Pixels]],
     rerun: Rerun | None,
-    differences: Differences | None,
+    comparison: Comparison | None,
 ) -> tuple[Report, Pixels]:
     found = _at_place(batches, record.subject.list_index, record.subject.batch_index)
     integrity = image.integrity(record)
-    known = differences or Differences()
+    known = comparison.differences if comparison is not None else Differences()
     elsewhere = [
         *(_place_causes(record, batches, found)),
         *(_redaction_causes(record) if rerun is not None else ()),
         *known.causes,
     ]
-    if differences is None:
+    if comparison is None:
         elsewhere += compare_materials(record.materials, _present_materials(record))
     check, difference = compare_pixels(
         "pixels" if rerun is None else "reproduction",
@@ -127,6 +132,7 @@ def _judge_by_record(
         explained=is_explained([*integrity.causes, *elsewhere]),
         is_lossy=record.subject.stored is not None,
     )
+    check, tolerance = _with_tolerance(check, difference, found.bits, comparison)
     checks, causes, notes = _rerun_findings(rerun)
     causes.extend(integrity.causes)
     if check.level is Level.BITWISE:
@@ -147,11 +153,30 @@ def _judge_by_record(
         causes,
         difference,
         notes,
-        exhaustive=differences is not None,
+        exhaustive=comparison is not None,
         divergence=known.divergence if check.level is not Level.BITWISE else None,
-        details=rerun.details if rerun is not None else {},
+        details={**(rerun.details if rerun is not None else {}), **tolerance},
     )
     return report, found
+
+
+def _with_tolerance(
+    check: Check, difference: Difference | None, bits: int, comparison: Comparison | None
+) -> tuple[Check, dict[str, JsonValue]]:
+    """Hold pixels that differ against what rounding was measured to make.
+
+    Returns:
+        The check, within tolerance where that is so, and what there is to tell.
+    """
+    if check.level is Level.BITWISE or comparison is None or difference is None:
+        return check, {}
+    tolerance = judge_rerun(comparison, difference, bits)
+    if tolerance is None:
+        return check, {}
+    if tolerance.standing is Standing.WITHIN:
+        message = f"{check.message}; {tolerance.message}"
+        check = replace(check, level=Level.WITHIN_TOLERANCE, message=message)
+    return check, {"tolerance": tolerance.to_json()}
 
 
 def _not_told(causes: Iterable[Cause], told: Sequence[Cause]) -> Iterator[Cause]:
@@ -210,6 +235,19 @@ def _present_materials(record: Record) -> list[Material]:
         return []
 
 
+def _excused(check: Check, image: ImageFile, *, is_reconstruction: bool) -> Check:
+    """Call a difference unknown where nothing promised that there would be none."""
+    if check.level is not Level.MISMATCH:
+        return check
+    if is_reconstruction:
+        reason = "the graph was built from an A1111 text, which tells too little for equal bits"
+    elif not image.is_lossless:
+        reason = "the file's format changed its pixels when it was saved"
+    else:
+        return check
+    return replace(check, level=Level.UNKNOWN, message=f"{check.message}; {reason}")
+
+
 def _judge_by_pixels(
     image: ImageFile, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
 ) -> tuple[Report, Pixels]:
@@ -223,12 +261,12 @@ def _judge_by_pixels(
         reference,
         explained=False,
     )
-    if check.level is Level.MISMATCH and not image.is_lossless:
-        message = f"{check.message}; the file's format changed its pixels when it was saved"
-        check = replace(check, level=Level.UNKNOWN, message=message)
+    is_reconstruction = rerun is not None and rerun.is_reconstruction
     checks, causes, notes = _rerun_findings(rerun)
-    checks.append(check)
-    if image.record_problem is None:
+    checks.append(_excused(check, image, is_reconstruction=is_reconstruction))
+    if is_reconstruction:
+        notes.insert(0, "a reconstruction from the file's A1111 text: no bits are promised")
+    elif image.record_problem is None:
         notes.append("the file carries no record of this pack: its own pixels are the reference")
     elif image.is_damaged:
         message = f"the record cannot be read: {image.record_problem}"
@@ -252,6 +290,8 @@ def _rerun_findings(rerun: Rerun | None) -> tuple[list[Check], list[Cause], list
         f"{rerun.anew} nodes ran under a fresh nonce, which no cached result matches; "
         f"{rerun.loaders} only load models and may be cached"
     )
+    if rerun.is_alone:
+        message += "; only this image of its batch was made, alone"
     return [Check("rerun", Level.BITWISE, "run anew", "run anew", message)], [], notes
 
 

@@ -20,13 +20,12 @@ import nodes as comfy_nodes
 import torch
 from comfy_execution.graph import ExecutionBlocker
 
-from ..src.comfyui_provenance.differences import Differences, compare_records
 from ..src.comfyui_provenance.digest import digest_text
 from ..src.comfyui_provenance.errors import PolicyError, ProvenanceError, RecordError
 from ..src.comfyui_provenance.graph.prompt import Link, Prompt, dump_prompt
 from ..src.comfyui_provenance.graph.rebuild import rename, with_values
 from ..src.comfyui_provenance.integrity import MATERIAL_KINDS
-from ..src.comfyui_provenance.record import Material, Record
+from ..src.comfyui_provenance.record import JsonValue, Material, Record
 from ..src.comfyui_provenance.verdict import Cause, CauseKind, Report
 from .anew import doubt_of, mark, nodes_to_run_anew, only_loads
 from .digests import Patience, list_materials
@@ -37,8 +36,11 @@ from .ledger import has_run
 from .live_prompt import LivePrompt, live_prompt
 from .one_of_batch import only_one
 from .policy import refuse_unsafe, without_outputs
+from .preflight import preflight_of
+from .probes import capture_fingerprint
 from .reading import ImageFile, read_image
-from .reruns import describe_rerun
+from .reruns import Comparison, describe_rerun
+from .substitution import Substituted, substitute
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class _Job:
     materials: Sequence[Material]
     rerun: Rerun
 
-    def compare(self, live: LivePrompt, prefix: str) -> Differences | None:
+    def compare(self, live: LivePrompt, prefix: str) -> Comparison | None:
         """Compare what ran with the record; `None` for a file without one."""
         record = self.image.record
         if record is None:
@@ -105,7 +107,7 @@ class _Job:
         except ProvenanceError:
             _log.warning("could not describe what ran; the report names no causes", exc_info=True)
             return None
-        return compare_records(_with_graph(record, self.recorded, self.output), now)
+        return Comparison.of(_with_graph(record, self.recorded, self.output), now)
 
 
 _jobs: dict[str, _Job] = {}
@@ -127,21 +129,32 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
         OSError: The file cannot be read.
     """
     image = read_image(name)
-    written, written_output = graph_of(image)
-    prompt, output = without_outputs(written, written_output)
+    patience = Patience(node_id)
+    written = graph_of(image, patience)
+    prompt, output = without_outputs(written.prompt, written.output)
     missing = [*_missing_nodes(prompt)]
     if missing:
         return Unrunnable(original_of(image), judge_unrunnable(image, missing, {}))
-    ran_here = has_run(written, written_output) or has_run(prompt, output)
+    ran_here = has_run(written.prompt, written.output) or has_run(prompt, output)
     refuse_unsafe(prompt, has_run_here=ran_here)
     values = image.record.computed if image.record is not None else {}
-    materials = list_materials(with_values(prompt, values), Patience(node_id))
-    missing = [*_missing_files(materials)]
+    recorded = image.record.materials if image.record is not None else []
+    here = substitute(prompt, recorded, patience, values)
+    materials = list_materials(with_values(here.prompt, values), patience)
+    details = _details(image, here, patience)
+    missing = [*_missing_files(materials, recorded)]
     if missing:
-        return Unrunnable(original_of(image), judge_unrunnable(image, missing, {}))
-    single = only_one(prompt, image.record)
+        return Unrunnable(original_of(image), judge_unrunnable(image, missing, details))
+    single = only_one(here.prompt, image.record)
     anew = nodes_to_run_anew(single)
-    job = _Job(image, prompt, prompt, output, materials, _rerun(image, single, materials))
+    rerun = replace(
+        _rerun(image, single, materials),
+        notes=(*written.notes, *_tell(here), *here.notes),
+        details=details,
+        is_alone=single is not here.prompt,
+        is_reconstruction=written.is_reconstruction,
+    )
+    job = _Job(image, prompt, here.prompt, output, materials, rerun)
     prefix = f"{node_id}.{secrets.token_hex(8)}."
     link = [prefix + output.node_id, output.slot]
     renamed = rename(mark(single, anew, materials), prefix)
@@ -178,8 +191,8 @@ def finish_reproduction(
         raise RecordError("expected a reproduction that was queued on this server; run it again")
     expected = expected_digest(job.image)
     frames = [to_pixels_like(batch, expected) for batch in batches]
-    differences = job.compare(live_prompt(dynprompt), node_id.removesuffix(_RESULT))
-    report, found = judge_images(job.image, frames, job.rerun, differences)
+    comparison = job.compare(live_prompt(dynprompt), node_id.removesuffix(_RESULT))
+    report, found = judge_images(job.image, frames, job.rerun, comparison)
     return to_image(found), original_of(job.image), report
 
 
@@ -204,13 +217,35 @@ def _missing_nodes(prompt: Prompt) -> Iterator[Cause]:
             yield Cause(CauseKind.NODE_MISSING, message, node.class_type, None, node_id)
 
 
-def _missing_files(materials: Sequence[Material]) -> Iterator[Cause]:
-    """Name the files of a graph that are not on this server under any name."""
+def _missing_files(materials: Sequence[Material], recorded: Sequence[Material]) -> Iterator[Cause]:
+    """Name the files of a graph that are not on this server under any name.
+
+    Core runs without a textual inversion that is not there; then the words differ.
+    """
+    known = {(item.node_id, item.input, item.name): item.sha256 for item in recorded}
     for material in materials:
-        if material.status == "missing":
+        if material.status == "missing" and material.kind != "embeddings":
             kind = MATERIAL_KINDS.get(material.kind, CauseKind.MODEL_FILE)
             message = f"{material.kind} file {material.name!r} is not on this server"
-            yield Cause(kind, message, material.sha256, "missing", material.node_id)
+            sha256 = known.get((material.node_id, material.input, material.name))
+            yield Cause(kind, message, sha256, "missing", material.node_id)
+
+
+def _details(image: ImageFile, here: Substituted, patience: Patience) -> dict[str, JsonValue]:
+    """Give what was found out before anything ran."""
+    return {
+        "substitutions": [item.to_json() for item in here.substitutions],
+        "preflight": preflight_of(image, patience, capture_fingerprint()).to_json(),
+    }
+
+
+def _tell(here: Substituted) -> Iterator[str]:
+    """Say which files are used under other names."""
+    for item in here.substitutions:
+        yield (
+            f"{item.kind} file {item.recorded_name!r} is used under the name {item.name!r} that it "
+            "has here"
+        )
 
 
 def _rerun(image: ImageFile, prompt: Prompt, materials: Sequence[Material]) -> Rerun:

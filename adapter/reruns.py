@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..src.comfyui_provenance.differences import Differences, compare_records
 from ..src.comfyui_provenance.digest import digest_text
 from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt, dump_prompt
 from ..src.comfyui_provenance.record import JsonObject, JsonValue, Material, Record
 from .describing import describe
 from .digests import Patience
 from .live_prompt import LivePrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs held against each other.
+
+    Attributes:
+        recorded: The one that a file tells of.
+        now: The other.
+        differences: What tells them apart.
+    """
+
+    recorded: Record
+    now: Record
+    differences: Differences
+
+    @classmethod
+    def of(cls, recorded: Record, now: Record) -> Comparison:
+        """Compare two runs."""
+        return cls(recorded, now, compare_records(recorded, now))
 
 
 def describe_rerun(

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import torch
 
-from ..src.comfyui_provenance.differences import Differences, compare_records
 from ..src.comfyui_provenance.errors import NoRecordError, ProvenanceError
 from ..src.comfyui_provenance.pixels import difference_image
 from ..src.comfyui_provenance.verdict import Report
@@ -14,7 +13,7 @@ from .images import to_image, to_pixels_like
 from .judging import expected_digest, judge_images
 from .live_prompt import live_prompt
 from .reading import ImageFile, read_image
-from .reruns import describe_input
+from .reruns import Comparison, describe_input
 
 _IMAGES: Final = "images"
 
@@ -40,15 +39,15 @@ def verify_images(
     """
     image = read_image(reference)
     frames = to_pixels_like(images, expected_digest(image))
-    differences = _compare(image, dynprompt, node_id)
-    report, found = judge_images(image, [frames], None, differences)
+    comparison = _compare(image, dynprompt, node_id)
+    report, found = judge_images(image, [frames], None, comparison)
     try:
         return report, to_image(difference_image(image.decoded(), found))
     except (ValueError, NoRecordError):
         return report, torch.zeros_like(to_image(found))
 
 
-def _compare(image: ImageFile, dynprompt: Any, node_id: str) -> Differences | None:
+def _compare(image: ImageFile, dynprompt: Any, node_id: str) -> Comparison | None:
     """Compare the run that made the images with the recorded one, where both are known."""
     if image.record is None:
         return None
@@ -56,4 +55,4 @@ def _compare(image: ImageFile, dynprompt: Any, node_id: str) -> Differences | No
         now = describe_input(live_prompt(dynprompt), node_id, _IMAGES)
     except ProvenanceError:
         return None
-    return compare_records(image.record, now) if now is not None else None
+    return Comparison.of(image.record, now) if now is not None else None
