@@ -17,7 +17,7 @@ import torch
 from ..src.comfyui_provenance.compare import judge
 from ..src.comfyui_provenance.errors import DeterminismError
 from ..src.comfyui_provenance.numerics.tensors import digest_tensor
-from ..src.comfyui_provenance.pixels import digest_pixels
+from ..src.comfyui_provenance.pixels import Pixels, digest_pixels
 from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.seeds import MAX_SEED, parse_seed
 from ..src.comfyui_provenance.trace import tell_difference
@@ -49,7 +49,7 @@ _TELLING: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class Outcome:
     """One run.
 
     Attributes:
@@ -57,12 +57,14 @@ class _Outcome:
         pixels: Digests of the decoded images; empty without a VAE.
         run: What the sampling reported.
         decoding: What the VAE reported, if it is pinned.
+        frames: The decoded images; none without a VAE.
     """
 
     latent: str
     pixels: tuple[str, ...]
     run: Run
     decoding: Run | None
+    frames: tuple[Pixels, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,17 @@ class SelfTest:
             DeterminismError: It cannot run as the mode asks.
         """
         seed = parse_seed(self.settings.seed)
-        first = self._sample(self.settings)
-        again = self._sample(self.settings)
+        first = self.sample(self.settings)
+        again = self.sample(self.settings)
         other = replace(
             self.settings,
             seed=(seed + 1) % MAX_SEED,
             steps=min(self.settings.steps, _UNRELATED_STEPS),
         )
-        self._sample(other)
-        after = self._sample(self.settings)
-        pressed = self._sample(self.settings, pressed=True)
-        moved = self._sample(replace(self.settings, cfg=self.settings.cfg + CFG_STEP))
+        self.sample(other)
+        after = self.sample(self.settings)
+        pressed = self.sample(self.settings, pressed=True)
+        moved = self.sample(replace(self.settings, cfg=self.settings.cfg + CFG_STEP))
         compared = [
             _compare("run_again", "run a second time", first, again),
             _compare("after_another", "run after another sampling", first, after),
@@ -118,7 +120,8 @@ class SelfTest:
             causes.append(Cause(CauseKind.CACHED_RESULT, checks[-1].message, None, None))
         return judge(checks, causes, None, self._notes(first))
 
-    def _sample(self, settings: Settings, *, pressed: bool = False) -> _Outcome:
+    def sample(self, settings: Settings | None = None, *, pressed: bool = False) -> Outcome:
+        """Run it once, with other settings or with little memory if so asked for."""
         model = _pressed_model(self.model) if pressed else self.model
         vae = _pressed_vae(self.vae) if pressed and self.vae is not None else self.vae
         with collect_runs() as decoded:
@@ -127,7 +130,7 @@ class SelfTest:
                 self.positive,
                 self.negative,
                 self.latent,
-                settings,
+                settings or self.settings,
                 self.mode,
                 seed_input="seed",
             )
@@ -136,14 +139,15 @@ class SelfTest:
             if getattr(samples, "is_nested", False):
                 raise DeterminismError("the self test takes one latent, got several joined ones")
             pixels = to_pixels(_flat(vae.decode(samples))) if vae is not None else []
-        return _Outcome(
+        return Outcome(
             str(digest_tensor(samples)),
             tuple(str(digest_pixels(image)) for image in pixels),
             runs[-1],
             decoded[-1] if decoded else None,
+            tuple(pixels),
         )
 
-    def _notes(self, first: _Outcome) -> list[str]:
+    def _notes(self, first: Outcome) -> list[str]:
         reached = "conditioning and VAE batches" if self.vae is not None else "conditioning batches"
         notes = [
             f"little memory was pretended where ComfyUI asks the model's patcher: for {reached}; "
@@ -160,7 +164,7 @@ def _flat(images: torch.Tensor) -> torch.Tensor:
     return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
 
 
-def _compare(name: str, how: str, first: _Outcome, now: _Outcome) -> tuple[Check, list[Cause]]:
+def _compare(name: str, how: str, first: Outcome, now: Outcome) -> tuple[Check, list[Cause]]:
     """Compare two runs of one sampling."""
     expected: JsonObject = {"latent": first.latent, "pixels": [*first.pixels]}
     found: JsonObject = {"latent": now.latent, "pixels": [*now.pixels]}
@@ -185,7 +189,7 @@ def _explain(how: str, where: str, first: JsonObject, now: JsonObject) -> Cause:
     return Cause(CauseKind.NUMERICS, f"{how}: nothing recorded differs; {where}", None, None)
 
 
-def _check_cfg(cfg: float, first: _Outcome, moved: _Outcome) -> Check:
+def _check_cfg(cfg: float, first: Outcome, moved: Outcome) -> Check:
     changed = first.latent != moved.latent
     message = (
         f"CFG {cfg:g} moved by {CFG_STEP:g} changes the result"

@@ -8,8 +8,8 @@ from typing import Final
 
 import folder_paths
 
-from ..src.comfyui_provenance.control_files import parse_controls
-from ..src.comfyui_provenance.controls import ControlSets
+from ..src.comfyui_provenance.control_files import dump_controls, parse_controls
+from ..src.comfyui_provenance.controls import ControlSet, ControlSets
 from ..src.comfyui_provenance.errors import ProvenanceError
 from ..src.comfyui_provenance.pixels import Difference
 from ..src.comfyui_provenance.record import Record
@@ -73,6 +73,23 @@ def _traces(record: Record) -> list[tuple[Step, ...]]:
 def controls_path() -> Path:
     """Give the file in which this server keeps the controls that it measured."""
     return Path(folder_paths.get_system_user_directory(_FOLDER)) / _NAME
+
+
+def keep_controls(control_set: ControlSet) -> None:
+    """Keep controls that were measured here, in the place of older ones of the same key.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    path = controls_path()
+    try:
+        sets = parse_controls(path.read_bytes())
+    except (FileNotFoundError, ProvenanceError):
+        sets = ControlSets()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    draft.write_text(dump_controls(sets.with_set(control_set)), encoding="ascii")
+    draft.replace(path)
 
 
 def _known_controls() -> ControlSets:

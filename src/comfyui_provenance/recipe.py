@@ -72,15 +72,9 @@ def to_tuple(
         model: Where that sampling's model comes from.
         materials: Of the whole graph.
     """
-    nodes = upstream(prompt, model.node_id) if model is not None else []
-    order = {node_id: position for position, node_id in enumerate(nodes)}
-    used = sorted(
-        (material for material in materials if material.node_id in order),
-        key=lambda material: order[material.node_id],
-    )
-    weights = [material.sha256 for material in used if material.kind in WEIGHT_KINDS]
+    used = _used_by(prompt, model, materials)
     return {
-        "model_version": _one_digest(weights),
+        "model_version": model_version(prompt, model, materials),
         "seed": entry["seed"],
         "sampler": entry["sampler"],
         "scheduler": entry["scheduler"],
@@ -101,6 +95,22 @@ def to_tuple(
             if material.kind == "loras"
         ],
     }
+
+
+def model_version(prompt: Prompt, model: Link | None, materials: Sequence[Material]) -> str:
+    """Give `tuple.model_version`: the digest of the weights behind a model; see `to_tuple`."""
+    used = _used_by(prompt, model, materials)
+    return _one_digest(material.sha256 for material in used if material.kind in WEIGHT_KINDS)
+
+
+def _used_by(prompt: Prompt, model: Link | None, materials: Sequence[Material]) -> list[Material]:
+    """Give the files behind a model, in order of execution."""
+    nodes = upstream(prompt, model.node_id) if model is not None else []
+    order = {node_id: position for position, node_id in enumerate(nodes)}
+    return sorted(
+        (material for material in materials if material.node_id in order),
+        key=lambda material: order[material.node_id],
+    )
 
 
 def _to_text_entry(text: PromptText) -> JsonObject:
