@@ -68,10 +68,12 @@ class Unrunnable:
     """A graph that cannot run here, told before anything ran.
 
     Attributes:
+        reproduced: What blocks the nodes that wait for an image.
         original: The file's pixels as an IMAGE, or what blocks the nodes that wait for them.
         report: What keeps it from running, and what the file says of itself.
     """
 
+    reproduced: Any
     original: Any
     report: Report
 
@@ -134,7 +136,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
     prompt, output = without_outputs(written.prompt, written.output)
     missing = [*_missing_nodes(prompt)]
     if missing:
-        return Unrunnable(original_of(image), judge_unrunnable(image, missing, {}))
+        return _unrunnable(image, missing, {})
     ran_here = has_run(written.prompt, written.output) or has_run(prompt, output)
     refuse_unsafe(prompt, has_run_here=ran_here)
     values = image.record.computed if image.record is not None else {}
@@ -144,7 +146,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
     details = _details(image, here, patience)
     missing = [*_missing_files(materials, recorded)]
     if missing:
-        return Unrunnable(original_of(image), judge_unrunnable(image, missing, details))
+        return _unrunnable(image, missing, details)
     single = only_one(here.prompt, image.record)
     anew = nodes_to_run_anew(single)
     rerun = replace(
@@ -193,10 +195,18 @@ def finish_reproduction(
     frames = [to_pixels_like(batch, expected) for batch in batches]
     comparison = job.compare(live_prompt(dynprompt), node_id.removesuffix(_RESULT))
     report, found = judge_images(job.image, frames, job.rerun, comparison)
-    return to_image(found), original_of(job.image), report
+    return to_image(found), _original_of(job.image), report
 
 
-def original_of(image: ImageFile) -> Any:
+def _unrunnable(
+    image: ImageFile, missing: Sequence[Cause], details: dict[str, JsonValue]
+) -> Unrunnable:
+    """Tell what keeps a graph from running, and give nothing in the place of its image."""
+    report = judge_unrunnable(image, missing, details)
+    return Unrunnable(ExecutionBlocker(None), _original_of(image), report)
+
+
+def _original_of(image: ImageFile) -> Any:
     """Give the pixels of a file as an IMAGE, or what blocks the nodes that wait for them."""
     if image.pixels is None:
         return ExecutionBlocker("a sidecar has no pixels: give the image itself")

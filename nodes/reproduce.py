@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io
-from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
 from ..adapter.reading import has_image, list_images
@@ -61,7 +60,7 @@ class ProvenanceReproduce(io.ComfyNode):
     async def execute(cls, image: str) -> io.NodeOutput:
         plan = await plan_reproduction(image, cls.hidden.unique_id)
         if isinstance(plan, Unrunnable):
-            return _tell(ExecutionBlocker(None), plan.original, plan.report)
+            return _tell(plan.reproduced, plan.original, plan.report)
         links = [[plan.result_id, slot] for slot in range(len(_outputs()))]
         return io.NodeOutput(*links, expand=plan.expansion)
 

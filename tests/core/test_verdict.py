@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from typing import cast
 
 import pytest
 
 from comfyui_provenance.canonical import JsonValue
-from comfyui_provenance.verdict import Cause, CauseKind, Check, Level, Report
+from comfyui_provenance.verdict import (
+    Cause,
+    CauseKind,
+    Check,
+    Divergence,
+    Level,
+    Report,
+    parse_report,
+)
 
 from support.builders import check_of
 
@@ -55,7 +64,7 @@ def test_labels_are_those_of_the_format() -> None:
     ]
 
 
-def test_a_report_is_json_with_five_keys() -> None:
+def test_a_report_is_json_of_a_fixed_form() -> None:
     check = Check("pixels", Level.MISMATCH, "sha256:a", "sha256:b", "Pixels differ.")
     report = Report((check,), (cause_of(),), {"max_abs": 3, "psnr_db": None}, ("A note.",))
 
@@ -77,11 +86,36 @@ def test_a_report_is_json_with_five_keys() -> None:
                 "recorded": 7,
                 "now": 8,
                 "node_id": "3",
+                "remedy": "set the recorded CFG",
             }
         ],
         "pixels": {"max_abs": 3, "psnr_db": None},
         "notes": ["A note."],
+        "divergence": None,
     }
+
+
+def test_a_report_survives_the_way_to_a_client_with_all_that_was_found() -> None:
+    place = Divergence("step", "3", "KSampler", "they part", 2, 0.5).to_json()
+    details: dict[str, JsonValue] = {"substitutions": [{"name": "a"}]}
+    report = Report((check_of(Level.MISMATCH),), (cause_of(),), None, (), place, details)
+
+    read = parse_report(json.loads(json.dumps(report.to_json())))
+
+    assert read.to_json() == report.to_json()
+    assert "Where: they part" in read.summary().splitlines()
+
+
+def test_an_older_servers_report_is_read_without_them() -> None:
+    value = Report((check_of(Level.MISMATCH),), (cause_of(),)).to_json()
+    del value["divergence"]
+    for cause in cast("list[dict[str, JsonValue]]", value["causes"]):
+        del cause["remedy"]
+
+    read = parse_report(value)
+
+    assert read.divergence is None
+    assert read.causes[0].advice == "set the recorded CFG"
 
 
 def test_numbers_that_json_readers_would_lose_are_made_safe() -> None:
@@ -105,6 +139,7 @@ def test_the_summary_tells_level_cause_and_checks() -> None:
     assert report.summary().splitlines() == [
         "Mismatch: what was found is not what was recorded.",
         'Most likely cause: The CFG scale was changed. (recorded 7, now 8, node "3")',
+        "What to do: set the recorded CFG",
         "Also: graph_edited",
         "- pixels: mismatch. Compared.",
         "Note: A note.",
