@@ -120,3 +120,26 @@ def test_the_module_runs_without_torch_or_comfyui(image: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Bitwise")
+
+
+def test_preflight_says_whether_an_image_can_be_made_and_runs_nothing(
+    server: ComfyServer, image: Path
+) -> None:
+    started_before = server.log_text().count("  0%|")
+
+    status, text = run("preflight", image, "--server", server.url)
+    parsed = json.loads(run("preflight", image, "--server", server.url, "--json")[1])
+
+    assert status == 0, text
+    assert parsed["expect"] in ("bitwise", "unknown")
+    assert parsed["line"] in text
+    assert server.log_text().count("  0%|") == started_before
+
+
+def test_two_images_of_a_server_are_told_apart(server: ComfyServer, image: Path) -> None:
+    (other,) = server.images(server.run(prompts.txt2img(seed=4242, steps=1)))
+
+    status, text = run("diff", image, other)
+
+    assert status == 1
+    assert "Most likely cause" in text
