@@ -113,6 +113,7 @@ _OPERATIONS: Final[tuple[tuple[str, CauseKind, str], ...]] = (
 )
 
 _TORCH_FLAGS: Final = "flags"
+_OWN_COMMIT: Final = "node_pack_commits.comfyui-provenance "
 
 _VAE_WORDS: Final = ("vae",)
 _TEXT_WORDS: Final = ("text_enc", "text_encoder")
@@ -138,7 +139,9 @@ def find_surroundings(runs: Runs) -> list[Candidate]:
     ]
     unique: dict[CauseKind, Cause] = {}
     for cause in causes:
-        unique.setdefault(cause.kind, cause)
+        # This pack's version tells more than its commit, which changes with every word of it.
+        if not cause.message.startswith(_OWN_COMMIT):
+            unique.setdefault(cause.kind, cause)
     return [Candidate(cause, _phase_of(cause), None, tier=WHERE) for cause in unique.values()]
 
 
