@@ -21,8 +21,10 @@ from .errors import CanonicalError, LimitError, RecordError
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """What JSON can say, as Python's `json` module represents it."""
 
-_BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-"""A whole string, terminated or not, or one bracket: linear on any text."""
+_STRING: Final = re.compile(r'"[^"]*+"?')
+"""A whole string without escaped quotes, terminated or not: linear on any text."""
+
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 
 _ENCODER: Final = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
@@ -168,14 +170,15 @@ def _to_bounded_text(text: str | bytes, limit_bytes: int) -> str:
 
 def _refuse_depth(text: str) -> None:
     """Refuse deep nesting before the parser, which recurses, sees it."""
+    # In this order: of an even number of backslashes none escapes the quote behind them.
+    unescaped = text.replace("\\\\", "").replace('\\"', "")
     depth = 0
-    for match in _BRACKETS.finditer(text):
-        piece = match[0]
-        if piece in "[{":
+    for match in _BRACKET.finditer(_STRING.sub("", unescaped)):
+        if match[0] in "[{":
             depth += 1
             if depth > limits.JSON_DEPTH:
                 raise LimitError(f"expected nesting of at most {limits.JSON_DEPTH}, got more")
-        elif piece in "]}":
+        else:
             depth -= 1
 
 

@@ -174,7 +174,9 @@ def name_parts(name: str) -> tuple[str, ...] | None:
     if PureWindowsPath(name).anchor or PurePosixPath(name).anchor:
         return None
     parts = tuple(part for part in re.split(r"[/\\]", name) if part not in ("", "."))
-    return None if not parts or ".." in parts or any(":" in part for part in parts) else parts
+    # Windows leaves out dots and spaces at the end of a part, and so takes ".. " for "..".
+    is_safe = all(part.strip(". ") and ":" not in part for part in parts)
+    return parts if parts and is_safe else None
 
 
 class _Search:

@@ -128,6 +128,8 @@ def _tell_change(change: GraphChange, kind: CauseKind) -> str:
         return f"{place} was taken out"
     if change.kind == "replaced":
         return f"{place} took the place of a {_show(change.recorded)}"
+    if change.kind == "link" and change.input is None:
+        return f"the image is another output of {place}"
     if change.kind == "link":
         return f"{place}: {change.input} is wired otherwise"
     return (
