@@ -137,7 +137,10 @@ def _judge_by_record(
     causes.extend(integrity.causes)
     if check.level is Level.BITWISE:
         # They changed nothing here: worth knowing, but no cause of anything.
-        notes.extend(f"without effect on the pixels: {cause.message}" for cause in elsewhere)
+        notes.extend(
+            f"without effect on the pixels: {cause.message}"
+            for cause in [*elsewhere, *known.without_effect]
+        )
     else:
         causes.extend(_not_told(elsewhere, integrity.causes))
         notes.extend(known.steps)

@@ -32,6 +32,7 @@ from .places import locate
 from .policy import refuse_unsafe, without_outputs
 from .probes import capture_environment, capture_fingerprint
 from .reading import ImageFile, parse_image
+from .tolerances import has_controls
 
 _TOLD: Final = 50
 """Entries of each list that come from a stranger's record."""
@@ -68,7 +69,6 @@ def preflight_of(
     fingerprint: JsonObject | None,
     *,
     placed: Sequence[PlacedMaterial] | None = None,
-    tolerance_known: bool = False,
 ) -> Preflight:
     """Say what can be expected of a rerun of an image.
 
@@ -77,7 +77,6 @@ def preflight_of(
         patience: How long to wait for digests.
         fingerprint: This server's, or `None` where it cannot be measured now.
         placed: Where its files are, if that was looked for already.
-        tolerance_known: Whether controls were measured that tell rounding from a change.
 
     Raises:
         OSError: A file of this server cannot be read.
@@ -101,7 +100,7 @@ def preflight_of(
         fingerprint=_compare_fingerprint(record, fingerprint),
         unpinned=tuple([*_unpinned(record)][:_TOLD]) if record is not None else (),
         unknown=tuple(_unknown(image)),
-        tolerance_known=tolerance_known,
+        tolerance_known=record is not None and has_controls(record),
     )
 
 

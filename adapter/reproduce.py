@@ -84,7 +84,8 @@ class _Job:
 
     Attributes:
         image: The file.
-        recorded: Its graph, without saving nodes, as its record tells it.
+        recorded: Its graph, without saving nodes, as its record tells it, with the names that its
+            files have here: a name is no change of what ran.
         prompt: The graph that runs, under the file's own ids and without nonces.
         output: Where in it the image comes out.
         materials: Its files, as they were when it was queued.
@@ -144,7 +145,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
     here = substitute(prompt, recorded, patience, values)
     materials = list_materials(with_values(here.prompt, values), patience)
     details = _details(image, here, patience)
-    missing = [*_missing_files(materials, recorded)]
+    missing = [*_missing_files(materials, recorded, here)]
     if missing:
         return _unrunnable(image, missing, details)
     single = only_one(here.prompt, image.record)
@@ -156,7 +157,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
         is_alone=single is not here.prompt,
         is_reconstruction=written.is_reconstruction,
     )
-    job = _Job(image, prompt, here.prompt, output, materials, rerun)
+    job = _Job(image, here.prompt, here.prompt, output, materials, rerun)
     prefix = f"{node_id}.{secrets.token_hex(8)}."
     link = [prefix + output.node_id, output.slot]
     renamed = rename(mark(single, anew, materials), prefix)
@@ -227,25 +228,33 @@ def _missing_nodes(prompt: Prompt) -> Iterator[Cause]:
             yield Cause(CauseKind.NODE_MISSING, message, node.class_type, None, node_id)
 
 
-def _missing_files(materials: Sequence[Material], recorded: Sequence[Material]) -> Iterator[Cause]:
+def _missing_files(
+    materials: Sequence[Material], recorded: Sequence[Material], here: Substituted
+) -> Iterator[Cause]:
     """Name the files of a graph that are not on this server under any name.
 
     Core runs without a textual inversion that is not there; then the words differ.
     """
+    lost = {(item.node_id, item.input, item.name): item for item in here.missing if item.input}
     known = {(item.node_id, item.input, item.name): item.sha256 for item in recorded}
     for material in materials:
-        if material.status == "missing" and material.kind != "embeddings":
+        place = (material.node_id, material.input, material.name)
+        if material.status == "missing":
+            lost.setdefault(place, replace(material, sha256=known.get(place)))
+    for material in lost.values():
+        if material.kind != "embeddings":
             kind = MATERIAL_KINDS.get(material.kind, CauseKind.MODEL_FILE)
             message = f"{material.kind} file {material.name!r} is not on this server"
-            sha256 = known.get((material.node_id, material.input, material.name))
-            yield Cause(kind, message, sha256, "missing", material.node_id)
+            yield Cause(kind, message, material.sha256, "missing", material.node_id)
 
 
 def _details(image: ImageFile, here: Substituted, patience: Patience) -> dict[str, JsonValue]:
     """Give what was found out before anything ran."""
     return {
         "substitutions": [item.to_json() for item in here.substitutions],
-        "preflight": preflight_of(image, patience, capture_fingerprint()).to_json(),
+        "preflight": preflight_of(
+            image, patience, capture_fingerprint(), placed=here.placed or None
+        ).to_json(),
     }
 
 

@@ -63,6 +63,17 @@ def judge_rerun(comparison: Comparison, difference: Difference, bits: int) -> To
     )
 
 
+def has_controls(record: Record) -> bool:
+    """Tell whether controls are known that would hold for a rerun of an image."""
+    if not record.samplings:
+        return False
+    version = record.parameters.get("model_version")
+    return (
+        _known_controls().find(key_of(record.samplings[-1], version, record.environment))
+        is not None
+    )
+
+
 def _traces(record: Record) -> list[tuple[Step, ...]]:
     try:
         return [parse_trace(entry) for _, _, entry in record.traces]

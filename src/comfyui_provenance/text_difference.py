@@ -27,12 +27,15 @@ _SHOWN_CHARS: Final = 32
 _NAMED_CHARS: Final = 2
 """So many characters are told by their names; more are quoted."""
 
-_NAME_CHARS: Final = 64
+_NAME_CHARS: Final = 56
 """Of a character's name; the longest has 88, those of prompts under 50."""
 
 _MATCHED_CHARS: Final = 4000
-_MATCHED_PAIRS: Final = 50_000
-"""Equal words, each with each, that are compared at most: matching takes time with the square."""
+_MATCHED_PAIRS: Final = 20_000
+"""Equal words, each with each. Of one word repeated 1300 times the matching took five minutes."""
+
+_DIFFERING_PART: Final = 0.4
+"""Of what differs more, whole words say more than characters."""
 
 _NORMALISED_CHARS: Final = 10_000
 """Python sorts a run of combining marks in time with its square."""
@@ -123,10 +126,22 @@ def _differing(recorded: str, now: str) -> list[_Place]:
     words, words_now = _WORDS.findall(before), _WORDS.findall(after)
     if _equal_pairs(words, words_now) > _MATCHED_PAIRS:
         return [whole]
-    return [
-        _Place(first + place.at, place.before, place.after)
-        for place in _unmatched(words, words_now)
-    ]
+    places = _unmatched(_Place(first, before, after), words, words_now)
+    return [exact for place in places for exact in _exact(place)]
+
+
+def _exact(place: _Place) -> list[_Place]:
+    """Take a place apart into its characters, where most are the same but do not show it."""
+    before, after = [*place.before], [*place.after]
+    if _is_plain(place.before + place.after) or _equal_pairs(before, after) > _MATCHED_PAIRS:
+        return [place]
+    places = list(_unmatched(place, before, after))
+    differing = sum(len(exact.before) + len(exact.after) for exact in places)
+    return places if differing < (len(before) + len(after)) * _DIFFERING_PART else [place]
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _letters(text: str) -> int:
@@ -147,22 +162,21 @@ def _is_between(word: str) -> bool:
     return not word[0].isalnum()
 
 
-def _unmatched(words: list[str], words_now: list[str]) -> Iterator[_Place]:
-    """Yield what differs of two lists of words; places are counted in their code points."""
+def _unmatched(whole: _Place, words: list[str], words_now: list[str]) -> Iterator[_Place]:
+    """Yield what differs of the words, or characters, of which both sides of a place consist."""
     starts = [0, *accumulate(map(len, words))]
     # Blanks and signs are matched where the words beside them are.
     matcher = SequenceMatcher(_is_between, words, words_now, autojunk=False)
     for tag, first, last, first_now, last_now in matcher.get_opcodes():
         if tag != "equal":
             before, after = "".join(words[first:last]), "".join(words_now[first_now:last_now])
-            yield _Place(starts[first], before, after)
+            yield _Place(whole.at + starts[first], before, after)
 
 
 def _describe(place: _Place, recorded: str) -> str:
-    both = f"{place.before}{place.after}"
     is_short = max(len(place.before), len(place.after)) <= _SHOWN_CHARS
-    is_plain = both.isascii() and both.isprintable() and place.before and place.after
-    if not (is_short and is_plain):
+    is_plain = _is_plain(place.before + place.after)
+    if not (is_short and is_plain and place.before and place.after):
         place = _trimmed(place)
     at = f"at character {place.at + 1}"
     if len(place.before) > _SHOWN_CHARS:
@@ -188,19 +202,17 @@ def _side(place: _Place, text: str, length: int) -> str | None:
 
 
 def _became(before: str, after: str) -> str:
+    """Tell what one text became; such as do not show themselves begin with a difference."""
     name, name_now = _name(before), _name(after)
     if before.isascii() and before.isalnum() and after.isascii() and after.isalnum():
         name = name_now = None
     if name is not None and name_now is not None:
         return f"{name} became {name_now}"
     quoted = f"{_quote(before)} became {_quote(after)}"
-    if f"{before}{after}".isascii() and f"{before}{after}".isprintable():
+    if _is_plain(before + after):
         return quoted
     # What is quoted may look the same on both sides.
-    at = _common_start(before, after)
-    if at == min(len(before), len(after)):
-        return quoted
-    return f"{quoted}, where {_character(before[at])} became {_character(after[at])}"
+    return f"{quoted}, where {_character(before[0])} became {_character(after[0])}"
 
 
 def _name(text: str) -> str | None:

@@ -562,6 +562,18 @@ def test_a_file_that_was_edited_is_named(bench: Workbench) -> None:
     assert kinds(foreign)[0] == "image_edited", foreign["causes"]
 
 
+def test_a_space_at_the_end_that_the_tokenizer_drops_is_a_note_and_no_fault(
+    bench: Workbench,
+) -> None:
+    prompt = copy.deepcopy(bench.graphs["plain"])
+    prompt["positive"]["inputs"]["text"] += " "
+
+    report = bench.verify(prompt, bench.image("plain"))
+
+    assert (report["level"], report["causes"]) == ("bitwise", [])
+    assert any("U+0020 SPACE" in note for note in report["notes"]), report["notes"]
+
+
 def test_a_place_in_the_batch_is_named(bench: Workbench) -> None:
     graph = copy.deepcopy(bench.graphs["ancestral"])
     bench.image("ancestral")

@@ -235,13 +235,26 @@ def test_two_files_that_exchanged_names_are_told_apart(made: Place) -> None:
     assert report["level"] == "bitwise"
 
 
-def test_the_recorded_file_is_used_and_not_the_one_that_took_its_name(made: Place) -> None:
-    made.move(f"loras/{prompts.LORA}", "loras/kept/mine.safetensors")
-    shutil.copyfile(made.path(zoo.SECOND_LORA), made.path(f"loras/{prompts.LORA}"))
+def altered(file: Path) -> bytes:
+    """Give the content of a file of tensors with other values; it has the same size."""
+    content = bytearray(file.read_bytes())
+    for position in range(len(content) // 2, len(content), 2):
+        content[position] ^= 0x40
+    return bytes(content)
+
+
+def test_the_recorded_file_is_used_and_not_others_of_its_name_or_size(made: Place) -> None:
+    name, kept = f"loras/{prompts.LORA}", "loras/kept/mine.safetensors"
+    made.move(name, kept)
+    decoys = [made.path(name), made.path("loras/a.safetensors")]
+    for decoy in decoys:
+        decoy.write_bytes(altered(made.path(kept)))
     try:
         report = reproduce(made.server, made.images["loras"])
     finally:
-        made.move("loras/kept/mine.safetensors", f"loras/{prompts.LORA}")
+        for decoy in decoys:
+            decoy.unlink()
+        made.move(kept, name)
 
     (found,) = report["substitutions"]
     assert (found["node_id"], found["name"]) == ("lora", "kept/mine.safetensors")
@@ -249,20 +262,37 @@ def test_the_recorded_file_is_used_and_not_the_one_that_took_its_name(made: Plac
 
 
 def test_another_file_under_the_name_runs_and_is_the_first_cause(made: Place) -> None:
-    kept = made.server.base / "kept.safetensors"
-    made.path(f"loras/{prompts.LORA}").rename(kept)
-    shutil.copyfile(made.path(zoo.SECOND_LORA), made.path(f"loras/{prompts.LORA}"))
+    file, kept = made.path(f"loras/{prompts.LORA}"), made.server.base / "kept.safetensors"
+    file.rename(kept)
+    file.write_bytes(altered(kept))
+    other = digest_file(file).hex
     try:
         report = reproduce(made.server, made.images["loras"])
     finally:
-        kept.replace(made.path(f"loras/{prompts.LORA}"))
+        kept.replace(file)
 
     recorded = record_of(made.images["loras"])["tuple"]["adapters"][0]["sha256"]
     kind, before, now = first_cause(report)
     assert report["substitutions"] == []
     assert report["level"] == "mismatch"
-    assert (kind, before) == ("adapter_file", recorded)
-    assert now == digest_file(made.path(zoo.SECOND_LORA)).hex
+    assert (kind, before, now) == ("adapter_file", recorded, other)
+
+
+def test_a_renamed_word_is_no_change_of_the_words(made: Place) -> None:
+    lora, kept = f"loras/{prompts.LORA}", made.server.base / "kept.safetensors"
+    made.path(lora).rename(kept)
+    shutil.copyfile(made.path(zoo.SECOND_LORA), made.path(lora))
+    made.move(zoo.WORDS, "embeddings/anew.safetensors")
+    try:
+        report = reproduce(made.server, made.images["everything"])
+    finally:
+        made.move("embeddings/anew.safetensors", zoo.WORDS)
+        kept.replace(made.path(lora))
+
+    assert [item["name"] for item in report["substitutions"]] == ["anew.safetensors"]
+    assert report["level"] == "mismatch"
+    assert kinds(report)[0] == "adapter_file"
+    assert "prompt_text" not in kinds(report)
 
 
 def test_a_file_that_is_nowhere_keeps_the_graph_from_running(made: Place) -> None:
