@@ -114,9 +114,9 @@ def _differing(recorded: str, now: str) -> list[_Place]:
     whole = _trimmed(_Place(0, recorded, now))
     if max(len(whole.before), len(whole.after)) > _MATCHED_CHARS:
         return [whole]
-    few = f"{whole.before}{whole.after}"
-    if len(few) <= _NAMED_CHARS and not (few.isascii() and few.isprintable()):
-        return [whole]
+    few = whole.before + whole.after
+    if len(few) <= _NAMED_CHARS and not _is_plain(few):
+        return [whole]  # the words around it would not show it
     # Back to the start of the word and on to its end, so that whole words are told.
     start, end = whole.at, whole.at + len(whole.before)
     first = start - _letters(recorded[max(start - _SHOWN_CHARS, 0) : start][::-1])

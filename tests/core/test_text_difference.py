@@ -194,6 +194,13 @@ def test_long_names_are_cut() -> None:
     assert len(told) <= 420
 
 
+def test_escapes_take_the_room_that_they_need() -> None:
+    told = describe_text_difference("\U0001342f" * 40, "\U0001342e" * 40)
+
+    assert told.count("\\U0001342f") == 3
+    assert len(told) <= 420
+
+
 def test_a_long_prompt_of_many_short_parts_is_told_word_by_word() -> None:
     parts = [f"part{at}" for at in range(300)]
 
@@ -216,6 +223,7 @@ def of_kinds(kinds: int) -> str:
         pytest.param(lambda: of_kinds(5), id="few words"),
         pytest.param(lambda: of_kinds(40), id="some words"),
         pytest.param(lambda: ",; " * 1300, id="signs"),
+        pytest.param(lambda: "\u00e9" * 3900, id="one letter"),
         pytest.param(lambda: "a" + "\u0301\u0323" * 1900, id="marks"),
         pytest.param(lambda: "a" + "\u0301\u0323" * 50_000, id="many marks"),
         pytest.param(lambda: "a" * 5_000_000, id="a long text"),

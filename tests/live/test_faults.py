@@ -494,6 +494,18 @@ HIDDEN_FAULTS: dict[str, HiddenFault] = {
 }
 
 
+ROUNDING = {"memory", "attention", "cpu_isa", "batch", "threads"}
+"""Causes that leave an image within tolerance, by the controls that come with the pack."""
+
+
+def assert_is_seen(report: Report) -> None:
+    """Check that an image is not called the same, unless by measured rounding alone."""
+    allowed = {"mismatch", "unknown"}
+    if set(kinds(report)) <= ROUNDING:
+        allowed.add("within_tolerance")
+    assert report["level"] in allowed, report
+
+
 @pytest.mark.parametrize("name", HIDDEN_FAULTS)
 def test_what_no_graph_shows_is_named_first(bench: Workbench, name: str) -> None:
     fault = HIDDEN_FAULTS[name]
@@ -507,7 +519,7 @@ def test_what_no_graph_shows_is_named_first(bench: Workbench, name: str) -> None
             fault.decoy(graph)
             report = bench.verify(graph, reference)
 
-    assert report["level"] in ("mismatch", "unknown"), report
+    assert_is_seen(report)
     found = kinds(report)[: len(fault.kinds)]
     assert sorted(found) == sorted(fault.kinds), (report["causes"], report["divergence"])
     if fault.decoy is not None:
@@ -538,7 +550,7 @@ def test_the_way_in_which_comfyui_was_started_is_named_first(
         report = reproduce(other, alone)
         report_of_pair = reproduce(other, pair)
 
-    assert report["level"] in ("mismatch", "unknown"), report
+    assert_is_seen(report)
     assert kinds(report)[0] == kind, report["causes"]
     assert "cfg" in kinds(report_of_pair)[:2]
 
