@@ -138,7 +138,7 @@ def _refuse_uncanonical(value: JsonValue) -> bool:
                     raise CanonicalError(
                         f"expected nesting of at most {limits.JSON_DEPTH}, got more"
                     )
-                children = item.values() if isinstance(item, dict) else item
+                children = cast("object", item.values() if isinstance(item, dict) else item)
                 pending.append((cast("Iterable[object]", children), depth + 1))
     return is_plain
 

@@ -244,7 +244,8 @@ def make_control_set(
     """Make thresholds from negative controls, and hold positive ones against them.
 
     Args:
-        negatives: In an order that does not depend on what was measured.
+        negatives: In an order that does not depend on what was measured, and in which no kind comes
+            at every third place alone.
         positives: Several of one name are runs of one change.
         conditions: What they were made with.
 

@@ -114,10 +114,14 @@ def test_words_whose_conditioning_is_the_same_are_no_cause() -> None:
 
 
 def test_negative_words_at_a_cfg_of_one_are_no_cause() -> None:
+    def edit(graph: Document) -> None:
+        put("sampler", cfg=1)(graph)
+        put("negative", text="bad")(graph)
+
     other = {"positive": [{"cross_attn": SAME}], "negative": [{"cross_attn": OTHER}]}
     before = run(put("sampler", cfg=1), told(cfg=1))
     now = run(
-        lambda graph: (put("sampler", cfg=1)(graph), put("negative", text="bad")(graph)),
+        edit,
         told(cfg=1, conditionings=other, attention="sub_quad"),
         LATE,
     )

@@ -109,9 +109,24 @@ def test_only_files_of_the_recorded_size_are_hashed_and_its_name_comes_first(
     find_files([material_of("a.pt")], [tmp_path], hasher)
     assert hasher.asked == ["b.pt"]
 
+    write_files(tmp_path, {"a.pt": b"its name, and another size"})
+    find_files([material_of("a.pt")], [tmp_path], hasher)
+    assert hasher.asked == ["b.pt", "b.pt"]
+
     write_files(tmp_path, {"a.pt": MODEL})
     find_files([material_of("a.pt")], [tmp_path], hasher)
-    assert hasher.asked == ["b.pt", "a.pt"]
+    assert hasher.asked == ["b.pt", "b.pt", "a.pt"]
+
+
+def test_a_file_of_its_name_and_another_size_is_not_hashed(tmp_path: Path) -> None:
+    hasher = CountingHasher()
+    write_files(tmp_path, {"a.safetensors": b"another size"})
+
+    (placed,) = find_files([material_of()], [tmp_path], hasher)
+
+    assert (placed.state, placed.sha256) == (State.OTHER, None)
+    assert "the file of that name has another size" in placed.message
+    assert hasher.asked == []
 
 
 def test_a_second_run_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

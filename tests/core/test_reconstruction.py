@@ -237,7 +237,8 @@ def test_what_makes_no_graph_is_refused(fields: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param("<lora:style:1>" * 65, "at most 64 files", id="LoRAs"),
+        pytest.param("<lora:style:1>" * 65, "at most 64 names", id="LoRAs"),
+        pytest.param("<hypernet:style:1>" * 65, "at most 64 names", id="tags"),
         pytest.param("a" * 100_001, "at most 100000 characters", id="words"),
     ],
 )
@@ -249,7 +250,7 @@ def test_a_text_beyond_the_limits_is_refused(words: str, message: str) -> None:
 def test_more_embeddings_than_the_limit_are_refused() -> None:
     named = ", ".join(f"e{number}: aaaaaaaaaaaa" for number in range(65))
 
-    with pytest.raises(LimitError, match="at most 64 files of one kind, got 65"):
+    with pytest.raises(LimitError, match="at most 64 names of one kind, got 65"):
         rebuilt(f'TI hashes: "{named}"')
 
 

@@ -63,6 +63,7 @@ def test_what_does_not_show_is_named_wherever_it_was_put(
     assert f"U+{ord(special):04X} " in told
     assert f"at character {at + 1}" in told
     assert special.encode().hex(" ") in told
+    assert ";" not in told
 
 
 @given(_plain.filter(bool), st.sampled_from(SPECIAL), st.data())
@@ -76,3 +77,4 @@ def test_what_does_not_show_is_named_wherever_it_was_exchanged(
     assert f"U+{ord(special):04X} " in told
     assert f"U+{ord(text[at]):04X} " in told
     assert f"at character {at + 1}: " in told
+    assert ";" not in told

@@ -19,7 +19,7 @@ from .leftovers import leftover_notes
 from .words import LoraTag, grammar_notes, name_embeddings, take_tags
 
 _FILE_COUNT: Final = 64
-"""LoRAs, and embeddings, that one text may name. Real ones measure under 20."""
+"""LoRAs, embeddings, and other tags, that one text may name. Real ones measure under 20."""
 
 _SIDE_PX: Final = (16, 8192)
 _RANGES: Final = {
@@ -195,6 +195,8 @@ def _read_words(building: _Building) -> tuple[tuple[str, str], list[LoraTag]]:
     positive, loras, notes = take_tags(
         positive, lambda name: not building.is_from_comfyui or name in told
     )
+    _refuse_count(loras)
+    _refuse_count(notes)
     building.notes.extend(notes)
     tagged = {lora.name for lora in loras}
     building.notes.extend(
@@ -234,7 +236,7 @@ def _told_files(hashes: Mapping[str, str], kind: str) -> dict[str, str]:
 
 def _refuse_count(named: Sized) -> None:
     if len(named) > _FILE_COUNT:
-        raise LimitError(f"expected at most {_FILE_COUNT} files of one kind, got {len(named)}")
+        raise LimitError(f"expected at most {_FILE_COUNT} names of one kind, got {len(named)}")
 
 
 def _add_loaders(building: _Building, loras: list[LoraTag]) -> tuple[Link, Link, Link]:
@@ -255,7 +257,6 @@ def _add_loaders(building: _Building, loras: list[LoraTag]) -> tuple[Link, Link,
 def _add_loras(
     building: _Building, loras: list[LoraTag], model: Link, clip: Link
 ) -> tuple[Link, Link]:
-    _refuse_count(loras)
     for number, lora in enumerate(loras, start=1):
         wanted = Wanted("loras", lora.name, building.hashes.get(f"lora:{lora.name}"))
         found = building.find(wanted)

@@ -297,13 +297,17 @@ def test_an_edit_undone_is_told_once(edit: Edit, expected: list[tuple[Any, ...]]
 def test_a_removed_node_is_told_before_what_followed_it() -> None:
     before, after = graph(), graph()
     insert_lora(before)
-    after["decode"]["inputs"]["tile"] = 1
+    after["loader"]["inputs"]["ckpt_name"] = "b.safetensors"
     after["sampler"]["inputs"]["seed"] = 2
 
     found = compare(before, after)
 
-    assert [change.kind for change in found.changes] == ["removed", "literal", "literal"]
-    assert found.changes[0].recorded == "LoraLoader"
+    assert [(change.kind, change.recorded_id) for change in found.changes] == [
+        ("literal", "loader"),
+        ("removed", "lora"),
+        ("literal", "sampler"),
+    ]
+    assert found.changes[1].recorded == "LoraLoader"
 
 
 @pytest.mark.parametrize("number", [str, lambda at: f"{at}:{at}"], ids=["numbers", "subgraphs"])
@@ -415,6 +419,29 @@ def test_a_node_with_a_place_of_its_own_is_not_taken_for_another_of_its_class() 
         ("replaced", "negative", "zero", "ConditioningZeroOut")
     ]
     assert found.pairs[NodeId("positive")] == "positive"
+
+
+@pytest.mark.parametrize("is_added", [True, False], ids=["added", "removed"])
+def test_a_node_that_only_one_graph_has_is_not_taken_for_another_at_its_second_place(
+    is_added: bool,
+) -> None:
+    def built(left: str, **scale: float) -> Graph:
+        return {
+            "blend": node("ImageBlend", image1=[left, 0], image2=["scale", 0]),
+            "scale": node("ImageScaleBy", image=["decode", 0], **scale),
+            "decode": node("VAEDecode"),
+        }
+
+    plain = built("decode", scale_by=2)
+    twice = renamed(built("scale", scale_by=4), {"blend": "1", "scale": "2", "decode": "3"})
+    if is_added:
+        found = compare(plain, twice, output="blend", now="1")
+    else:
+        found = compare(twice, plain, output="1", now="blend")
+
+    kinds = [change.kind for change in found.changes]
+    assert sorted(kinds) == ["added", "link", "removed"]
+    assert next(change.input for change in found.changes if change.input) == "image2"
 
 
 def test_a_node_that_is_still_elsewhere_is_not_told_as_replaced() -> None:
