@@ -8,20 +8,22 @@ spend money, or write files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import nodes as comfy_nodes
+from comfy_execution.graph_utils import is_link
 
 from ..src.comfyui_provenance.errors import PolicyError, SeedError
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
 from ..src.comfyui_provenance.graph.rebuild import bypass
-from ..src.comfyui_provenance.graph.samplings import resolve
 from ..src.comfyui_provenance.graph.trace import prune
 from ..src.comfyui_provenance.seeds import parse_seed
 from .core_classes import IMAGE_CLASSES
 from .ledger import allowed, policy_path
 from .node_classes import declared_inputs, pack_of
+from .node_inputs import NodeInputs, unwrapped
+from .work_limits import refuse_work
 
 _OWN_CLASSES: Final = frozenset(
     {
@@ -37,20 +39,8 @@ _PASS_THROUGH: Final = {"SaveImage": "images", "PreviewImage": "images"}
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")
 
-_LARGEST: Final = {
-    "steps": 1000,
-    "width": 8192,
-    "height": 8192,
-    "batch_size": 64,
-    "amount": 64,
-    "scale_by": 8,
-}
-"""Largest literals in a graph that never ran here; core itself allows 10 000 steps."""
-
-_BATCH_PIXELS: Final = 2**28
-"""Largest width x height x batch_size of one node: one image of 16384 x 16384."""
-
 _NODE_COUNT: Final = 1000
+"""Nodes of a graph that never ran here. Published workflows for one image have under 200."""
 
 
 def without_outputs(prompt: Prompt, output: Link) -> tuple[Prompt, Link]:
@@ -99,9 +89,13 @@ def refuse_unsafe(prompt: Prompt, *, has_run_here: bool) -> None:
         if node.class_type.startswith("Provenance") and node.class_type not in _OWN_CLASSES:
             raise PolicyError(f"{place}: this node is not run from an image")
     _refuse_seeds(prompt)
+    _refuse_hidden_links(prompt)
     if not has_run_here:
         _refuse_classes(prompt)
-        _refuse_sizes(prompt)
+        _refuse_many(prompt)
+        inputs = {node_id: NodeInputs(prompt, node_id) for node_id in prompt.nodes}
+        _refuse_unknown_links(inputs)
+        refuse_work(prompt, inputs)
 
 
 def _refuse_missing(prompt: Prompt) -> None:
@@ -112,6 +106,39 @@ def _refuse_missing(prompt: Prompt) -> None:
         raise PolicyError(
             f"this graph needs nodes that are not installed here: {', '.join(missing)}"
         )
+
+
+def _refuse_hidden_links(prompt: Prompt) -> None:
+    """Refuse a literal that is a link once core has taken off its wrapper.
+
+    Its node would not be renamed: it could be any of the prompt that reproduces, which is the
+    user's, and core would have compared no types.
+    """
+    for node_id, node in prompt.nodes.items():
+        for name, value in node.inputs.items():
+            if not isinstance(value, Link) and is_link(unwrapped(value)):
+                raise PolicyError(
+                    f"node {node_id}: expected a link or a value as {name[:80]!a}, got a list that "
+                    "ComfyUI takes for a link to another graph"
+                )
+
+
+def _refuse_many(prompt: Prompt) -> None:
+    if len(prompt.nodes) > _NODE_COUNT:
+        raise PolicyError(
+            f"expected at most {_NODE_COUNT} nodes in a graph that this server has not run before, "
+            f"got {len(prompt.nodes)}; queue it once yourself"
+        )
+
+
+def _refuse_unknown_links(inputs: Mapping[NodeId, NodeInputs]) -> None:
+    """Refuse links that core follows when it runs a graph and not when it validates one."""
+    for found in inputs.values():
+        if found.unknown_links:
+            raise PolicyError(
+                f"{found.place}: expected inputs that its class declares, got a link as "
+                f"{found.unknown_links[0][:80]!a}"
+            )
 
 
 def _refuse_classes(prompt: Prompt) -> None:
@@ -165,50 +192,9 @@ def _seeds(prompt: Prompt) -> Iterator[tuple[NodeId, str, Any]]:
         for name in _SEED_INPUTS:
             value = node.inputs.get(name)
             if name in node.inputs and not isinstance(value, Link) and _is_integer(node, name):
-                yield node_id, name, _unwrapped(value)
+                yield node_id, name, unwrapped(value)
 
 
 def _is_integer(node: Node, name: str) -> bool:
     declared = declared_inputs(node.class_type)
     return name in declared and declared[name].type == "INT"
-
-
-def _unwrapped(value: Any) -> Any:
-    """Take off the wrapper that core takes off once, before it looks at a value."""
-    return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
-
-
-def _refuse_sizes(prompt: Prompt) -> None:
-    if len(prompt.nodes) > _NODE_COUNT:
-        raise PolicyError(f"expected at most {_NODE_COUNT} nodes, got {len(prompt.nodes)}")
-    for node_id, node in prompt.nodes.items():
-        pixels = 1.0
-        for name, largest in _LARGEST.items():
-            if name not in node.inputs:
-                continue
-            asked = _number(_unwrapped(resolve(prompt, node.inputs[name])))
-            if asked is None:
-                raise PolicyError(
-                    f"node {node_id}: {name} is computed by another node and cannot be bounded in "
-                    "a graph that this server has not run before; queue it once yourself"
-                )
-            # Not `>`: NaN is no number of steps either.
-            if not asked <= largest:
-                raise PolicyError(
-                    f"node {node_id}: expected {name} of at most {largest} in a graph that this "
-                    f"server has not run before, got {asked:g}; queue it once yourself"
-                )
-            pixels *= asked if name in ("width", "height", "batch_size") else 1
-        if pixels > _BATCH_PIXELS:
-            raise PolicyError(
-                f"node {node_id}: expected at most {_BATCH_PIXELS} pixels in a batch of a graph "
-                f"that this server has not run before, got {pixels:g}; queue it once yourself"
-            )
-
-
-def _number(value: Any) -> float | None:
-    """Give the number that core's coercion makes of a literal; `None` if it makes none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from threading import Lock
 from typing import Any, Final
 
@@ -47,7 +48,14 @@ _log = logging.getLogger(__name__)
 RESULT_CLASS: Final = "ProvenanceReproduceResult"
 """The node that ends every rebuilt graph."""
 
-_RESULT: Final = "result"
+_RESULT: Final = ""
+"""What follows the prefix in the id of that node: no id of a prompt is empty."""
+
+_TOLD: Final = 20
+"""Nodes or files that are missing here, of those that a stranger's graph names."""
+
+_PROBE: Final = "probe:"
+"""What comes before the prefix in the ids of nodes that are validated and never run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
     patience = Patience(node_id)
     written = graph_of(image, patience)
     prompt, output = without_outputs(written.prompt, written.output)
-    missing = [*_missing_nodes(prompt)]
+    missing = [*islice(_missing_nodes(prompt), _TOLD)]
     if missing:
         return _unrunnable(image, missing, {})
     ran_here = has_run(written.prompt, written.output) or has_run(prompt, output)
@@ -143,9 +151,12 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
     values = image.record.computed if image.record is not None else {}
     recorded = image.record.materials if image.record is not None else []
     here = substitute(prompt, recorded, patience, values)
+    if here.prompt is not prompt:
+        # Other names, words and input images than those that were looked at before.
+        refuse_unsafe(here.prompt, has_run_here=ran_here)
     materials = list_materials(with_values(here.prompt, values), patience)
     details = _details(image, here, patience)
-    missing = [*_missing_files(materials, recorded, here)]
+    missing = [*islice(_missing_files(materials, recorded, here), _TOLD)]
     if missing:
         return _unrunnable(image, missing, details)
     single = only_one(here.prompt, image.record)
@@ -161,7 +172,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
     prefix = f"{node_id}.{secrets.token_hex(8)}."
     link = [prefix + output.node_id, output.slot]
     renamed = rename(mark(single, anew, materials), prefix)
-    expansion = await _validated(renamed, link, f"{prefix}preview")
+    expansion = await _validated(renamed, link, prefix, has_run_here=ran_here)
     key = secrets.token_hex(16)
     result_id = f"{prefix}{_RESULT}"
     expansion[result_id] = {"class_type": RESULT_CLASS, "inputs": {"images": link, "job": key}}
@@ -288,8 +299,13 @@ def _with_graph(record: Record, prompt: Prompt, output: Link) -> Record:
     return replace(record, document=document)
 
 
-async def _validated(prompt: Prompt, link: list[Any], preview_id: str) -> dict[str, Any]:
+async def _validated(
+    prompt: Prompt, link: list[Any], prefix: str, *, has_run_here: bool
+) -> dict[str, Any]:
     """Let core validate the rebuilt graph, since it validates no expansion.
+
+    It validates what declared inputs lead to, and runs what others lead to, as well:
+    in a graph that never ran here, every node is looked at by itself.
 
     Returns:
         The graph with its literals as core coerced them.
@@ -298,13 +314,18 @@ async def _validated(prompt: Prompt, link: list[Any], preview_id: str) -> dict[s
         PolicyError: Core refuses it; the message carries core's reasons.
     """
     graph: dict[str, Any] = {**prompt.to_json()}
-    graph[preview_id] = {"class_type": "PreviewImage", "inputs": {"images": link}}
-    valid, error, _, node_errors = await execution.validate_prompt(preview_id, graph, [preview_id])
+    image = f"{_PROBE}{prefix}"
+    probes: dict[str, Any] = {image: {"class_type": "PreviewImage", "inputs": {"images": link}}}
+    if not has_run_here:
+        for node_id in prompt.nodes:
+            shown = {"class_type": "PreviewAny", "inputs": {"source": [node_id, 0]}}
+            probes[f"{_PROBE}{node_id}"] = shown
+    graph |= probes
+    valid, error, _, node_errors = await execution.validate_prompt(image, graph, [*probes])
     if not valid or node_errors:
-        reasons = _reasons(error, node_errors, preview_id.removesuffix("preview"))
+        reasons = _reasons(error, node_errors, prefix)
         raise PolicyError(f"this graph cannot run here: {reasons}")
-    del graph[preview_id]
-    return graph
+    return {node_id: node for node_id, node in graph.items() if node_id not in probes}
 
 
 def _reasons(error: Any, node_errors: dict[str, Any], prefix: str) -> str:

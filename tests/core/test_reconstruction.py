@@ -374,12 +374,18 @@ def test_an_embedding_that_the_text_does_not_tell_is_not_marked() -> None:
     assert texts(found)[0] == "bad-hands-5"
 
 
-@pytest.mark.parametrize("name", ["gone", "with space"])
-def test_an_embedding_that_words_cannot_name_is_told(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "lack"),
+    [("gone", "is not here"), ("with space", "has a name here that words cannot give")],
+)
+def test_an_embedding_that_words_cannot_name_is_told(name: str, lack: str) -> None:
     found = rebuilt(f'TI hashes: "{name}: 0123456789ab"', words=name)
 
     assert texts(found)[0] == name
-    assert any("left in the words" in note for note in found.notes)
+    assert (
+        f"the embedding '{name}' (hash 0123456789ab) {lack}; its name is left in the words"
+        in found.notes
+    )
 
 
 @pytest.mark.parametrize(

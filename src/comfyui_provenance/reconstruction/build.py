@@ -220,7 +220,8 @@ def _find_embeddings(building: _Building) -> Iterator[tuple[str, str]]:
         if is_word(local):
             yield name, local
         else:
-            building.notes.append(f"the {wanted} is not here; its name is left in the words")
+            lack = "is not here" if found is None else "has a name here that words cannot give"
+            building.notes.append(f"the {wanted} {lack}; its name is left in the words")
 
 
 def _told_files(hashes: Mapping[str, str], kind: str) -> dict[str, str]:

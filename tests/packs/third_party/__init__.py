@@ -210,7 +210,35 @@ class ThirdPartyPick:
         return (images[place[0]],)
 
 
+class ThirdPartyCanary:
+    """Leaves a file behind, so that a test can tell that it ran."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "sing"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
+        """Declare the word to leave, and ask for what only the user knows."""
+        return {
+            "required": {"word": ("STRING", {})},
+            "hidden": {"key": "API_KEY_COMFY_ORG"},
+        }
+
+    def sing(self, word, key=None):  # noqa: ANN001, ANN201 - as third-party packs are written
+        """Leave the word."""
+        from pathlib import Path
+
+        import folder_paths
+        import torch
+
+        path = Path(folder_paths.get_output_directory()) / "canary.txt"
+        path.write_text(f"{word} {key}", encoding="utf-8")
+        return (torch.zeros(1, 64, 64, 3),)
+
+
 NODE_CLASS_MAPPINGS = {
+    "ThirdPartyCanary": ThirdPartyCanary,
     "ThirdPartyAsks": ThirdPartyAsks,
     "ThirdPartyPick": ThirdPartyPick,
     "ThirdPartyReadsKey": ThirdPartyReadsKey,
