@@ -54,6 +54,12 @@ _RESULT: Final = ""
 _TOLD: Final = 20
 """Nodes or files that are missing here, of those that a stranger's graph names."""
 
+_NAME_CHARS: Final = 80
+"""Of a class that is missing: a stranger chose it."""
+
+_REASON_CHARS: Final = 500
+"""Of one of core's reasons, which may hold a whole list of choices."""
+
 _PROBE: Final = "probe:"
 """What comes before the prefix in the ids of nodes that are validated and never run."""
 
@@ -235,8 +241,9 @@ def _missing_nodes(prompt: Prompt) -> Iterator[Cause]:
     """Name the classes of a graph that are not installed here."""
     for node_id, node in prompt.nodes.items():
         if node.class_type not in comfy_nodes.NODE_CLASS_MAPPINGS:
-            message = f"node {node_id}: {node.class_type!r} is not installed here"
-            yield Cause(CauseKind.NODE_MISSING, message, node.class_type, None, node_id)
+            name = node.class_type[:_NAME_CHARS]
+            message = f"node {node_id[:_NAME_CHARS]}: {name!r} is not installed here"
+            yield Cause(CauseKind.NODE_MISSING, message, name, None, node_id)
 
 
 def _missing_files(
@@ -331,7 +338,7 @@ async def _validated(
 def _reasons(error: Any, node_errors: dict[str, Any], prefix: str) -> str:
     reasons = [
         f"node {node_id.removeprefix(prefix)} ({found['class_type']}): {reason['message']}: "
-        f"{reason['details']}"
+        f"{reason['details']}"[:_REASON_CHARS]
         for node_id, found in node_errors.items()
         for reason in found["errors"]
     ]

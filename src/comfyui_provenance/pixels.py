@@ -29,6 +29,9 @@ _PILLOW_MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _CHANNELS: Final = {"1": 1, "L": 1, "LA": 2, "P": 3, "PA": 4, "RGB": 3, "RGBA": 4}
 """Channels that each of Pillow's modes is decoded to, before transparency beside the samples."""
 
+_PNG_PIXELS_OF_A_BYTE: Final = 8 * 1032
+"""At most: a bit for each, and deflate's best, by which a byte gives 1032."""
+
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 """The kinds that carry records; each further decoder would be one more thing to attack."""
 
@@ -301,6 +304,8 @@ def _decode(data: bytes, image: ImageFile.ImageFile) -> Pixels:
     pixel_count = image.width * image.height
     if pixel_count > limits.IMAGE_PIXELS:
         raise LimitError(f"expected at most {limits.IMAGE_PIXELS} pixels, got {pixel_count}")
+    if image.format == "PNG" and pixel_count > _PNG_PIXELS_OF_A_BYTE * len(data):
+        raise ContainerError(f"expected {pixel_count} pixels, got a file that cannot hold them")
     frames: int = getattr(image, "n_frames", 1)
     if frames != 1:
         raise ContainerError(f"expected an image of one frame, got {frames}")

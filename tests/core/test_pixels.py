@@ -552,3 +552,14 @@ def test_images_of_two_geometries_cannot_be_compared(compare: object) -> None:
 def test_images_of_two_depths_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="one geometry, got rgb8 5x7 and rgb16 5x7"):
         measure_difference(gradient(), deep(3))
+
+
+def test_a_png_that_claims_more_pixels_than_its_bytes_can_hold_is_refused_before_decoding() -> None:
+    content = BytesIO()
+    Image.new("1", (4096, 4096)).save(content, "PNG")
+    whole = content.getvalue()
+    cut = bytearray(whole[: whole.index(b"IDAT") + 40])
+
+    assert decode_pixels(whole).width == 4096
+    with pytest.raises(ContainerError, match="cannot hold them"):
+        decode_pixels(bytes(cut))
