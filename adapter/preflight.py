@@ -100,7 +100,8 @@ def preflight_of(
         fingerprint=_compare_fingerprint(record, fingerprint),
         unpinned=tuple([*_unpinned(record)][:_TOLD]) if record is not None else (),
         unknown=tuple(_unknown(image)),
-        tolerance_known=record is not None and has_controls(record),
+        tolerance_known=record is not None
+        and has_controls(record, [item.kind for item in environment]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from ..src.comfyui_provenance.tolerance import (
     measure,
 )
 from ..src.comfyui_provenance.trace import Step, parse_trace
+from ..src.comfyui_provenance.verdict import CauseKind
 from .reruns import Comparison
 
 _log = logging.getLogger(__name__)
@@ -63,15 +65,18 @@ def judge_rerun(comparison: Comparison, difference: Difference, bits: int) -> To
     )
 
 
-def has_controls(record: Record) -> bool:
-    """Tell whether controls are known that would hold for a rerun of an image."""
+def has_controls(record: Record, axes: Iterable[CauseKind]) -> bool:
+    """Tell whether controls are known that would hold for a rerun of an image.
+
+    Args:
+        record: Of the image.
+        axes: The kinds of difference between the machine then and this one.
+    """
     if not record.samplings:
         return False
     version = record.parameters.get("model_version")
-    return (
-        _known_controls().find(key_of(record.samplings[-1], version, record.environment))
-        is not None
-    )
+    found = _known_controls().find(key_of(record.samplings[-1], version, record.environment))
+    return found is not None and found.axes.issuperset(axes)
 
 
 def _traces(record: Record) -> list[tuple[Step, ...]]:

@@ -196,22 +196,25 @@ def test_a_graph_that_may_not_run_is_refused_in_the_words_of_the_policy(
 
 
 @pytest.mark.parametrize(
-    ("group", "name", "line"),
+    ("group", "name", "line", "expected"),
     [
-        pytest.param("packages", "torch", "ready: other torch", id="library"),
-        pytest.param("cpu", "capability", "ready: other processor", id="processor"),
-        pytest.param("device", "type", "ready: other device", id="device"),
+        pytest.param("packages", "torch", "ready: other torch", "unknown", id="library"),
+        # The controls that come with the pack were measured across instruction sets.
+        pytest.param(
+            "cpu", "capability", "ready: other processor", "within_tolerance", id="processor"
+        ),
+        pytest.param("device", "type", "ready: other device", "unknown", id="device"),
     ],
 )
-def test_another_machine_is_told_and_nothing_is_promised(
-    server: ComfyServer, image: bytes, group: str, name: str, line: str
+def test_another_machine_is_told_and_no_bits_are_promised(
+    server: ComfyServer, image: bytes, group: str, name: str, line: str, expected: str
 ) -> None:
     def move(record: Document) -> None:
         record["environment"][group][name] = "another"
 
     answer = ask_until_hashed(server, resealed(image, move))
 
-    assert answer["expect"] == "unknown"
+    assert answer["expect"] == expected
     assert [item["name"] for item in answer["environment"]] == [f"{group}.{name}"]
     assert answer["line"] == line
 
