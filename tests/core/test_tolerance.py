@@ -528,18 +528,65 @@ def test_a_measured_set_raises_at_most_5_false_alarms_in_100(measured: ControlSe
     }
 
 
-@each_set
-def test_each_negative_is_within_what_the_others_allow_but_for_few(measured: ControlSet) -> None:
+def left_out_in_turn(measured: ControlSet) -> tuple[list[str], int]:
+    """Judge each negative by the others: the names of those outside, and how many there are."""
     negatives = [pair.control for pair in controls_of(measured.key, "negative")]
     counted = [item for item in negatives if item.measurement.max_abs]
-
     outside = [
         left_out.name
         for at, left_out in enumerate(counted)
-        if judge_tolerance(
-            left_out.measurement, make_control_set(counted[:at] + counted[at + 1 :])
-        ).standing
-        is not Standing.WITHIN
+        if not is_within(left_out, make_control_set(counted[:at] + counted[at + 1 :]))
     ]
+    return outside, len(counted)
 
-    assert len(outside) <= 0.05 * len(counted), Counter(outside)
+
+def is_within(item: Control, control_set: ControlSet) -> bool:
+    return judge_tolerance(item.measurement, control_set).standing is Standing.WITHIN
+
+
+@each_set
+def test_a_negative_is_within_what_the_others_allow_but_for_two(measured: ControlSet) -> None:
+    """One of the two gave the height, the other the shape."""
+    outside, _ = left_out_in_turn(measured)
+
+    assert len(outside) <= 2, Counter(outside)
+
+
+def test_of_all_negatives_left_out_in_turn_at_most_5_in_100_are_outside() -> None:
+    found = [left_out_in_turn(measured) for measured in MEASURED]
+
+    assert sum(len(outside) for outside, _ in found) <= 0.05 * sum(count for _, count in found)
+
+
+@each_set
+def test_in_float32_every_small_change_is_seen_and_in_bfloat16_two_are(
+    measured: ControlSet,
+) -> None:
+    hidden = {"CFG +0.01", "CFG -0.01", "LoRA strength +0.01", "LoRA strength -0.01"}
+
+    unseen = {item.name for item in measured.positives if not item.is_seen(any_steps=False)}
+
+    assert unseen == (hidden if measured.key.compute_dtype == "bfloat16" else set())
+    assert {item.name for item in measured.positives} - hidden == {
+        "one step fewer",
+        "weights rounded to fp8 e4m3",
+    }
+
+
+def test_twice_the_steps_are_within_the_largest_threshold_and_half_of_them_never_outside() -> None:
+    sets = {item.key: item for item in MEASURED}
+    found = Counter(
+        (
+            pair.case.steps,
+            judge_tolerance(pair.control.measurement, sets[pair.control.key]).standing,
+        )
+        for pair in PAIRS
+        if pair.kind == "other steps"
+    )
+
+    assert {item.steps for item in MEASURED} == {6}
+    assert found == {
+        (3, Standing.WITHIN): 18,
+        (3, Standing.UNKNOWN): 22,
+        (12, Standing.WITHIN): 40,
+    }

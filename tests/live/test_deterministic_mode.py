@@ -573,7 +573,9 @@ def test_a_race_between_threads_ends_in_the_mode(server: ComfyServer) -> None:
         return digest
 
     assert len({made(pinned=True, seed=attempt) for attempt in range(6)}) == 1
-    assert len({made(pinned=False, seed=attempt) for attempt in range(12)}) > 1
+    # Threads that happen not to meet give the same bits a few times.
+    loose = made(pinned=False, seed=0)
+    assert any(made(pinned=False, seed=attempt) != loose for attempt in range(1, 60))
 
 
 # --- scopes ---------------------------------------------------------------------------------
