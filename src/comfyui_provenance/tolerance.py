@@ -224,7 +224,8 @@ def _words(
     else:
         yield f"consistent with rounding in {dtype}: {largest}"
     if steps == made:
-        yield f"at most {control_set.false_alarm_bound:.1%} of pairs like them are called more"
+        bound = control_set.false_alarm_bound
+        yield f"of pairs with causes mixed as theirs at most {bound:.1%} are called more"
     elif standing is Standing.WITHIN:
         yield f"they made {made} steps and these runs {steps}, so no rate of false alarms is known"
     if standing is not Standing.WITHIN:

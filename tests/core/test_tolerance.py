@@ -253,9 +253,9 @@ def test_what_the_controls_allow_is_within_and_says_what_that_is_worth() -> None
     assert found.standing is Standing.WITHIN
     assert found.false_alarm_bound == pytest.approx(1 / 3)
     assert found.message == (
-        "consistent with rounding in float16: up to 1 times what 3 controls allow; at most 33.3% "
-        "of pairs like them are called more; which small changes it could have seen was not "
-        "measured"
+        "consistent with rounding in float16: up to 1 times what 3 controls allow; of pairs with "
+        "causes mixed as theirs at most 33.3% are called more; which small changes it could have "
+        "seen was not measured"
     )
 
 
