@@ -181,7 +181,7 @@ _NAMES: Final = {
 
 _WRITERS: Final[dict[str, dict[str, object]]] = {
     "SaveLatent": {"samples": ["sampler", 0], "filename_prefix": "../../stolen"},
-    "SaveAnimatedWEBP": {"images": ["decoded", 0], "filename_prefix": "/tmp/stolen"},  # noqa: S108
+    "SaveAnimatedWEBP": {"images": ["decoded", 0], "filename_prefix": "/stolen/animated"},
     "SaveImageAdvanced": {"images": ["decoded", 0], "filename_prefix": "%date:yyyy%/stolen"},
     "CheckpointSave": {
         "model": ["loader", 0],
