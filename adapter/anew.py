@@ -15,6 +15,7 @@ from comfy_execution.graph import get_input_info
 
 from ..src.comfyui_provenance.digest import Digest
 from ..src.comfyui_provenance.errors import ProvenanceError
+from ..src.comfyui_provenance.files import RecordedFile
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt
 from ..src.comfyui_provenance.graph.rebuild import set_input
 from ..src.comfyui_provenance.graph.trace import upstream
@@ -24,7 +25,7 @@ from .images import to_rgb
 from .live_prompt import LivePrompt
 from .loaded_files import is_as_loaded
 from .node_classes import is_unique
-from .reading import ImageFile, read_pixels
+from .reading import read_pixels
 
 _NONCE: Final = "provenance_nonce"
 _LOADED: Final = frozenset(
@@ -87,7 +88,7 @@ def _ignores(node_class: Any, name: str) -> bool:
 
 
 def doubt_of(
-    image: ImageFile,
+    image: RecordedFile,
     expected: Digest,
     prompt: Prompt,
     materials: Sequence[Material],

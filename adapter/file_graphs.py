@@ -9,9 +9,9 @@ from pathlib import PurePath
 import nodes as comfy_nodes
 
 from ..src.comfyui_provenance.errors import GraphError, NoRecordError
+from ..src.comfyui_provenance.files import RecordedFile
 from ..src.comfyui_provenance.graph.prompt import Link, Node, Prompt, parse_prompt
 from .digests import Patience
-from .reading import ImageFile
 from .reconstructing import reconstruct_here
 
 
@@ -32,7 +32,7 @@ class FileGraph:
     is_reconstruction: bool = False
 
 
-def graph_of(image: ImageFile, patience: Patience) -> FileGraph:
+def graph_of(image: RecordedFile, patience: Patience) -> FileGraph:
     """Give the graph that made an image.
 
     Args:
@@ -46,13 +46,14 @@ def graph_of(image: ImageFile, patience: Patience) -> FileGraph:
     """
     if image.record is not None:
         return FileGraph(image.record.prompt(), image.record.output)
-    if image.prompt is None and image.parameters is not None and image.record_problem is None:
-        built = reconstruct_here(image.parameters, patience)
+    parameters = image.texts.get("parameters")
+    if image.prompt is None and parameters is not None and image.problem is None:
+        built = reconstruct_here(parameters, patience)
         return FileGraph(built.prompt, built.output, built.notes, is_reconstruction=True)
     if image.prompt is None:
         raise NoRecordError(
-            f"{image.name}: {image.record_problem}"
-            if image.record_problem
+            f"{image.name}: {image.problem}"
+            if image.problem is not None
             else f"{image.name}: this file carries neither a record nor ComfyUI's prompt; an image "
             "that was edited or re-saved elsewhere usually loses them"
         )

@@ -15,6 +15,7 @@ from ..src.comfyui_provenance.compare import (
 from ..src.comfyui_provenance.differences import Differences
 from ..src.comfyui_provenance.digest import Digest
 from ..src.comfyui_provenance.errors import GraphError, ProvenanceError
+from ..src.comfyui_provenance.files import RecordedFile
 from ..src.comfyui_provenance.graph.rebuild import with_values
 from ..src.comfyui_provenance.pixels import Difference, Pixels, digest_pixels, measure_difference
 from ..src.comfyui_provenance.record import JsonObject, JsonValue, Material, Record
@@ -22,7 +23,6 @@ from ..src.comfyui_provenance.redaction import redacted_inputs
 from ..src.comfyui_provenance.tolerance import Standing
 from ..src.comfyui_provenance.verdict import Cause, CauseKind, Check, Level, Report
 from .digests import Patience, list_materials
-from .reading import ImageFile
 from .reruns import Comparison
 from .tolerances import judge_rerun
 
@@ -56,7 +56,7 @@ class Rerun:
 
 
 def judge_images(
-    image: ImageFile,
+    image: RecordedFile,
     batches: Sequence[Sequence[Pixels]],
     rerun: Rerun | None,
     comparison: Comparison | None = None,
@@ -82,7 +82,7 @@ def judge_images(
     return _judge_by_record(image, image.record, batches, rerun, comparison)
 
 
-def judge_unrunnable(image: ImageFile, causes: Sequence[Cause], details: Details) -> Report:
+def judge_unrunnable(image: RecordedFile, causes: Sequence[Cause], details: Details) -> Report:
     """Judge a file whose graph cannot run here: what it says of itself, and what is missing.
 
     Args:
@@ -94,13 +94,13 @@ def judge_unrunnable(image: ImageFile, causes: Sequence[Cause], details: Details
     checks = [Check("rerun", Level.UNKNOWN, "run anew", "cannot run here", message)]
     told: list[Cause] = [*causes]
     if image.record is not None:
-        integrity = image.integrity(image.record)
+        integrity = image.integrity()
         checks += integrity.checks
         told = [*integrity.causes, *causes]
     return judge(checks, told, None, details=details)
 
 
-def expected_digest(image: ImageFile) -> Digest:
+def expected_digest(image: RecordedFile) -> Digest:
     """Give the pixel digest that an image should have: recorded, or its own."""
     if image.record is not None:
         return image.record.subject.digest
@@ -108,14 +108,14 @@ def expected_digest(image: ImageFile) -> Digest:
 
 
 def _judge_by_record(
-    image: ImageFile,
+    image: RecordedFile,
     record: Record,
     batches: Sequence[Sequence[Pixels]],
     rerun: Rerun | None,
     comparison: Comparison | None,
 ) -> tuple[Report, Pixels]:
     found = _at_place(batches, record.subject.list_index, record.subject.batch_index)
-    integrity = image.integrity(record)
+    integrity = image.integrity()
     known = comparison.differences if comparison is not None else Differences()
     elsewhere = [
         *(_place_causes(record, batches, found)),
@@ -145,8 +145,7 @@ def _judge_by_record(
         causes.extend(_not_told(elsewhere, integrity.causes))
         notes.extend(known.steps)
         notes.extend(known.notes)
-    if image.sidecar is not None:
-        notes.append(f"the record is from the sidecar {image.sidecar}")
+    notes.extend(image.notes)
     if image.pixels is None:
         notes.append("a sidecar alone: there are no pixels of the file to compare")
     if not record.samplings:
@@ -238,7 +237,7 @@ def _present_materials(record: Record) -> list[Material]:
         return []
 
 
-def _excused(check: Check, image: ImageFile, *, is_reconstruction: bool) -> Check:
+def _excused(check: Check, image: RecordedFile, *, is_reconstruction: bool) -> Check:
     """Call a difference unknown where nothing promised that there would be none."""
     if check.level is not Level.MISMATCH:
         return check
@@ -252,7 +251,7 @@ def _excused(check: Check, image: ImageFile, *, is_reconstruction: bool) -> Chec
 
 
 def _judge_by_pixels(
-    image: ImageFile, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
+    image: RecordedFile, batches: Sequence[Sequence[Pixels]], rerun: Rerun | None
 ) -> tuple[Report, Pixels]:
     """Judge by the file's own pixels; it does not say which image of a batch it is."""
     reference = image.decoded()
@@ -269,14 +268,14 @@ def _judge_by_pixels(
     checks.append(_excused(check, image, is_reconstruction=is_reconstruction))
     if is_reconstruction:
         notes.insert(0, "a reconstruction from the file's A1111 text: no bits are promised")
-    elif image.record_problem is None:
+    elif image.problem is None:
         notes.append("the file carries no record of this pack: its own pixels are the reference")
     elif image.is_damaged:
-        message = f"the record cannot be read: {image.record_problem}"
+        message = f"the record cannot be read: {image.problem}"
         checks.append(Check("record", Level.MISMATCH, "a record", None, message))
         causes.append(Cause(CauseKind.RECORD_EDITED, message, None, None))
     else:
-        checks.append(Check("record", Level.UNKNOWN, "a record", None, image.record_problem))
+        checks.append(Check("record", Level.UNKNOWN, "a record", None, str(image.problem)))
     details = rerun.details if rerun is not None else {}
     return judge(checks, causes, difference, notes, details=details), found
 

@@ -18,6 +18,7 @@ from ..src.comfyui_provenance.environment import (
     compare_fingerprints,
 )
 from ..src.comfyui_provenance.errors import PolicyError, ProvenanceError, SeedError
+from ..src.comfyui_provenance.files import RecordedFile, parse_file
 from ..src.comfyui_provenance.graph.prompt import Prompt
 from ..src.comfyui_provenance.preflight import MissingNode, PlacedMaterial, Preflight
 from ..src.comfyui_provenance.record import JsonObject, Material, Record
@@ -31,7 +32,6 @@ from .node_classes import pack_folder, pack_of
 from .places import locate
 from .policy import refuse_unsafe, without_outputs
 from .probes import capture_environment, capture_fingerprint
-from .reading import ImageFile, parse_image
 from .tolerances import has_controls
 
 _TOLD: Final = 50
@@ -54,7 +54,7 @@ def preflight(data: bytes, name: str) -> JsonObject:
         What `Preflight.to_json` gives; or `error` alone for a file that cannot be read.
     """
     try:
-        image = parse_image(name, data)
+        image = parse_file(name, data)
         return preflight_of(image, Hurry(), _fingerprint()).to_json()
     except (ProvenanceError, RecursionError) as error:
         return {"error": str(error)}
@@ -64,7 +64,7 @@ def preflight(data: bytes, name: str) -> JsonObject:
 
 
 def preflight_of(
-    image: ImageFile,
+    image: RecordedFile,
     patience: Patience,
     fingerprint: JsonObject | None,
     *,
@@ -151,9 +151,9 @@ def _refusal(prompt: Prompt, ran_here: bool) -> str | None:
     return None
 
 
-def _edits(image: ImageFile, record: Record) -> list[str]:
+def _edits(image: RecordedFile, record: Record) -> list[str]:
     """List what the file shows of edits since it was saved."""
-    integrity = image.integrity(record)
+    integrity = image.integrity()
     if not any(check.level is Level.MISMATCH for check in integrity.checks):
         return []
     return [f"edited since it was saved: {cause.message}" for cause in integrity.causes[:_TOLD]]
@@ -189,8 +189,8 @@ def _unpinned(record: Record) -> Iterator[str]:
             yield f"{sampling.get('class_type')} (node {node_id}): not in Deterministic Mode"
 
 
-def _unknown(image: ImageFile) -> Iterator[str]:
+def _unknown(image: RecordedFile) -> Iterator[str]:
     if image.record is None:
-        yield image.record_problem or "this file has no record of what made it"
+        yield str(image.problem or "this file has no record of what made it")
     elif image.record.document.get("redactions"):
         yield "secrets were taken out of the graph before it was saved"

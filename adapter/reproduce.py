@@ -23,6 +23,7 @@ from comfy_execution.graph import ExecutionBlocker
 
 from ..src.comfyui_provenance.digest import digest_text
 from ..src.comfyui_provenance.errors import PolicyError, ProvenanceError, RecordError
+from ..src.comfyui_provenance.files import RecordedFile
 from ..src.comfyui_provenance.graph.prompt import Link, Prompt, dump_prompt
 from ..src.comfyui_provenance.graph.rebuild import rename, with_values
 from ..src.comfyui_provenance.integrity import MATERIAL_KINDS
@@ -39,7 +40,7 @@ from .one_of_batch import only_one
 from .policy import refuse_unsafe, without_outputs
 from .preflight import preflight_of
 from .probes import capture_fingerprint
-from .reading import ImageFile, read_image
+from .reading import read_image
 from .reruns import Comparison, describe_rerun
 from .substitution import Substituted, substitute
 
@@ -106,7 +107,7 @@ class _Job:
         rerun: How it is run again.
     """
 
-    image: ImageFile
+    image: RecordedFile
     recorded: Prompt
     prompt: Prompt
     output: Link
@@ -217,14 +218,14 @@ def finish_reproduction(
 
 
 def _unrunnable(
-    image: ImageFile, missing: Sequence[Cause], details: dict[str, JsonValue]
+    image: RecordedFile, missing: Sequence[Cause], details: dict[str, JsonValue]
 ) -> Unrunnable:
     """Tell what keeps a graph from running, and give nothing in the place of its image."""
     report = judge_unrunnable(image, missing, details)
     return Unrunnable(ExecutionBlocker(None), _original_of(image), report)
 
 
-def _original_of(image: ImageFile) -> Any:
+def _original_of(image: RecordedFile) -> Any:
     """Give the pixels of a file as an IMAGE, or what blocks the nodes that wait for them."""
     if image.pixels is None:
         return ExecutionBlocker("a sidecar has no pixels: give the image itself")
@@ -266,7 +267,7 @@ def _missing_files(
             yield Cause(kind, message, material.sha256, "missing", material.node_id)
 
 
-def _details(image: ImageFile, here: Substituted, patience: Patience) -> dict[str, JsonValue]:
+def _details(image: RecordedFile, here: Substituted, patience: Patience) -> dict[str, JsonValue]:
     """Give what was found out before anything ran."""
     return {
         "substitutions": [item.to_json() for item in here.substitutions],
@@ -285,7 +286,7 @@ def _tell(here: Substituted) -> Iterator[str]:
         )
 
 
-def _rerun(image: ImageFile, prompt: Prompt, materials: Sequence[Material]) -> Rerun:
+def _rerun(image: RecordedFile, prompt: Prompt, materials: Sequence[Material]) -> Rerun:
     anew = nodes_to_run_anew(prompt)
     return Rerun(
         anew=len(anew),

@@ -7,12 +7,13 @@ from typing import Any, Final
 import torch
 
 from ..src.comfyui_provenance.errors import NoRecordError, ProvenanceError
+from ..src.comfyui_provenance.files import RecordedFile
 from ..src.comfyui_provenance.pixels import difference_image
 from ..src.comfyui_provenance.verdict import Report
 from .images import to_image, to_pixels_like
 from .judging import expected_digest, judge_images
 from .live_prompt import live_prompt
-from .reading import ImageFile, read_image
+from .reading import read_image
 from .reruns import Comparison, describe_input
 
 _IMAGES: Final = "images"
@@ -47,7 +48,7 @@ def verify_images(
         return report, torch.zeros_like(to_image(found))
 
 
-def _compare(image: ImageFile, dynprompt: Any, node_id: str) -> Comparison | None:
+def _compare(image: RecordedFile, dynprompt: Any, node_id: str) -> Comparison | None:
     """Compare the run that made the images with the recorded one, where both are known."""
     if image.record is None:
         return None

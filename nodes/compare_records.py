@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..adapter.comparing import compare_files
+from ..adapter.comparing import compare_uploads
 from ..adapter.reading import has_image, list_images
 
 
@@ -42,7 +42,7 @@ class ProvenanceCompareRecords(io.ComfyNode):
 
     @classmethod
     def execute(cls, first: str, second: str) -> io.NodeOutput:
-        report = compare_files(first, second)
+        report = compare_uploads(first, second)
         return io.NodeOutput(
             report.match,
             report.summary(),

@@ -7,25 +7,29 @@ from collections.abc import Iterator
 from .compare import judge
 from .differences import compare_records
 from .errors import ProvenanceError
+from .files import RecordedFile
 from .graph.trace import digest_graph
 from .pixels import Difference, Pixels, measure_difference
 from .record import Record
+from .stock_record import record_from_prompt
 from .verdict import Cause, CauseKind, Check, Level, Report
 
 
-def compare_images(
-    first: Record, second: Record, pixels: tuple[Pixels | None, Pixels | None] = (None, None)
-) -> Report:
-    """Compare two images by their records; nothing is run.
+def compare_files(one: RecordedFile, other: RecordedFile) -> Report:
+    """Compare two images by what they carry; nothing is run.
 
     Args:
-        first: Of the first image; its values are called recorded.
-        second: Of the other; its values are called present.
-        pixels: Of both files, decoded, to measure how far they are apart.
+        one: The first file; its values are called recorded.
+        other: The second; its values are called present.
 
     Returns:
         A report that is bitwise where both have the same pixels, recipe and graph.
+
+    Raises:
+        RecordError: A file has neither a record that can be read nor ComfyUI's prompt.
+        GraphError: Of a prompt without a record it cannot be told which image this is.
     """
+    first, second = _record_of(one), _record_of(other)
     differences = compare_records(first, second)
     checks = [_compare_pixels(first, second), _compare_recipes(first, second)]
     graph = _compare_graphs(first, second)
@@ -36,10 +40,17 @@ def compare_images(
     return judge(
         checks,
         causes,
-        _measure(*pixels),
+        _measure(one.pixels, other.pixels),
         differences.steps,
         divergence=differences.divergence,
     )
+
+
+def _record_of(file: RecordedFile) -> Record:
+    """Give a file's record, or what ComfyUI's own prompt tells in its place."""
+    if file.record is None and not file.is_damaged and file.prompt is not None:
+        return record_from_prompt(file.prompt, file.decoded())
+    return file.required()
 
 
 def _edited(which: str, record: Record) -> Iterator[tuple[Check, Cause]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from . import limits
-from .containers import extract, sniff
+from .containers import extract, is_lossless, sniff
 from .digest import Digest, digest_bytes
 from .errors import LimitError, NoRecordError, ProvenanceError, RecordError
 from .integrity import Integrity, compare_integrity
@@ -68,6 +68,31 @@ class RecordedFile:
     notes: tuple[str, ...] = ()
 
     @property
+    def prompt(self) -> str | None:
+        """The text under `prompt`, as ComfyUI writes it."""
+        return self.texts.get("prompt")
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it has a record that cannot be read because it is damaged, not too new."""
+        return self.problem is not None and not isinstance(self.problem, NoRecordError)
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether its pixels are the ones that were written into it, by its kind."""
+        return self.pixels is None or is_lossless(self.data)
+
+    def decoded(self) -> Pixels:
+        """Give its pixels.
+
+        Raises:
+            NoRecordError: It is a sidecar, which has none.
+        """
+        if self.pixels is None:
+            raise NoRecordError(f"{self.name}: expected an image, got a sidecar alone")
+        return self.pixels
+
+    @property
     def sha256(self) -> str:
         """Of the file, 64 hexadecimal digits."""
         return digest_bytes(self.data).hex
@@ -94,7 +119,7 @@ class RecordedFile:
         found = compare_integrity(
             self.required(),
             self.pixels,
-            self.texts.get("prompt"),
+            self.prompt,
             self.texts.get("workflow"),
             digest=self.digest,
         )
@@ -120,9 +145,19 @@ def read_file(path: Path, *, beside: bool = True) -> RecordedFile:
         LimitError: It is larger than we agree to read.
         OSError: It cannot be read.
     """
-    data = _read_bounded(path, limits.IMAGE_FILE_BYTES)
+    file = parse_file(path.name, _read_bounded(path, limits.IMAGE_FILE_BYTES))
+    return _with_sidecar(file, path.with_name(path.stem + SIDECAR)) if beside else file
+
+
+def parse_file(name: str, data: bytes) -> RecordedFile:
+    """Take the bytes of an image file or of a sidecar apart; raises as `read_file`, but `OSError`.
+
+    Args:
+        name: Its file name.
+        data: Its bytes.
+    """
     if sniff(data) is None and data[:64].lstrip().startswith(b"{"):
-        return RecordedFile(path.name, data, None, None, {}, parse_record(data))
+        return RecordedFile(name, data, None, None, {}, parse_record(data))
     texts = extract(data)
     pixels = decode_pixels(data)
     digest = digest_pixels(pixels)
@@ -132,8 +167,7 @@ def read_file(path: Path, *, beside: bool = True) -> RecordedFile:
             record = parse_record(texts[KEYWORD]).read_for(digest)
         except RecordError as error:
             problem = error
-    file = RecordedFile(path.name, data, pixels, digest, texts, record, problem)
-    return _with_sidecar(file, path.with_name(path.stem + SIDECAR)) if beside else file
+    return RecordedFile(name, data, pixels, digest, texts, record, problem)
 
 
 def _read_bounded(path: Path, limit_bytes: int) -> bytes:
@@ -153,18 +187,21 @@ def _with_sidecar(file: RecordedFile, path: Path) -> RecordedFile:
     record = file.record
     if record is not None and (record.is_redacted or not record.lacks_graph):
         return file
-    if record is None and file.problem is not None and not isinstance(file.problem, NoRecordError):
+    if file.pixels is None or file.is_damaged:
         return file  # damaged: what it was is for the reader of the sidecar to ask
     try:
         data = _read_bounded(path, limits.TEXT_BYTES)
     except FileNotFoundError:
         return file
-    except (OSError, LimitError) as error:
-        return replace(file, notes=(f"the sidecar {path.name} cannot be read: {error}",))
+    except OSError as error:
+        # Without the error's own words, which name the folder of a server.
+        return _without_sidecar(file, path, str(error.strerror))
+    except LimitError as error:
+        return _without_sidecar(file, path, str(error))
     try:
         whole = parse_record(data)
     except ProvenanceError as error:
-        return replace(file, notes=(f"the sidecar {path.name} cannot be read: {error}",))
+        return _without_sidecar(file, path, str(error))
     if file.digest is not None:
         whole = whole.read_for(file.digest)
     return replace(
@@ -175,6 +212,10 @@ def _with_sidecar(file: RecordedFile, path: Path) -> RecordedFile:
         own=record,
         notes=(f"the record is that of the sidecar {path.name}",),
     )
+
+
+def _without_sidecar(file: RecordedFile, path: Path, reason: str) -> RecordedFile:
+    return replace(file, notes=(f"the sidecar {path.name} cannot be read: {reason}",))
 
 
 def _check_sidecar(own: Record, whole: Record) -> Check:

@@ -94,5 +94,5 @@ def test_an_edited_file_differs_from_itself(server: ComfyServer, images: dict[st
 def test_a_file_that_tells_nothing_is_an_error_with_words(
     server: ComfyServer, images: dict[str, bytes]
 ) -> None:
-    with pytest.raises(PromptFailed, match="neither record nor prompt"):
+    with pytest.raises(PromptFailed, match="carries no record"):
         compare(server, images["one"], strip(images["one"]))

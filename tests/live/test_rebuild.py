@@ -48,19 +48,21 @@ def test_an_image_without_metadata_is_reproduced_from_its_sidecar(
     report = run(server, upload(server, bare, sidecar))
 
     assert report["level"] == "bitwise", report
-    assert any("from the sidecar" in note for note in report["notes"])
+    assert any("that of the sidecar" in note for note in report["notes"])
     with pytest.raises(PromptFailed, match="neither a record nor ComfyUI's prompt"):
         run(server, upload(server, bare, None))
 
 
-def test_the_sidecar_of_another_image_is_not_taken(
+def test_the_sidecar_of_another_image_is_a_mismatch(
     server: ComfyServer, with_sidecar: tuple[bytes, bytes]
 ) -> None:
     _, sidecar = with_sidecar
     (path,) = server.images(server.run(prompts.txt2img(seed=72, steps=2)))
 
-    with pytest.raises(PromptFailed, match="neither a record nor ComfyUI's prompt"):
-        run(server, upload(server, strip(path.read_bytes()), sidecar))
+    report = run(server, upload(server, strip(path.read_bytes()), sidecar))
+
+    assert report["level"] == "mismatch"
+    assert kinds(report) == ["image_edited"]
 
 
 def test_a_sidecar_alone_is_judged_by_its_digest(

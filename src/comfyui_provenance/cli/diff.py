@@ -6,10 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Final, TextIO
 
-from ..comparison import compare_images
-from ..files import RecordedFile, read_file
-from ..record import Record
-from ..stock_record import record_from_prompt
+from ..comparison import compare_files
+from ..files import read_file
 from .command import Command, print_report
 
 
@@ -19,18 +17,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, out: TextIO) -> int:
-    files = read_file(options.first), read_file(options.second)
-    records = _record_of(files[0]), _record_of(files[1])
-    report = compare_images(*records, (files[0].pixels, files[1].pixels))
+    report = compare_files(read_file(options.first), read_file(options.second))
     return print_report(report, options, out)
-
-
-def _record_of(file: RecordedFile) -> Record:
-    """Give a file's record, or what ComfyUI's own prompt tells in its place."""
-    prompt = file.texts.get("prompt")
-    if file.record is None and file.problem is None and prompt is not None and file.pixels:
-        return record_from_prompt(prompt, file.pixels)
-    return file.required()
 
 
 COMMAND: Final = Command(
