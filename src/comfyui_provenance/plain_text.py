@@ -8,7 +8,10 @@ SHOWN_CHARS: Final = 200
 """Of one name or value; longer than any digest."""
 
 
-def to_plain(text: str, limit: int = SHOWN_CHARS) -> str:
-    """Cut a text short, and escape what does not print: line ends, controls, overrides."""
-    shown = text if len(text) <= limit else f"{text[:limit]}..."
+def to_plain(text: str, limit: int | None = SHOWN_CHARS) -> str:
+    """Cut a text short unless the limit is `None`, and escape what does not print.
+
+    That is line ends, controls and bidirectional overrides.
+    """
+    shown = text if limit is None or len(text) <= limit else f"{text[:limit]}..."
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)

@@ -19,6 +19,7 @@ from itertools import chain
 from typing import Final
 
 from .canonical import JsonValue
+from .plain_text import to_plain
 
 ENTRY_COUNT: Final = 64
 """Entries of one text at most; the last one sums up the rest. Ordinary prompts have under 5."""
@@ -308,5 +309,4 @@ def _name(char: str) -> str:
 
 
 def _to_line(text: str) -> str:
-    line = text.replace("\n", "[newline]")
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    return to_plain(text.replace("\n", "[newline]"), None)

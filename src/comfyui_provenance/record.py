@@ -19,6 +19,7 @@ from .canonical import JsonValue, dump_ascii, parse_json
 from .digest import Digest, digest_value, parse_digest
 from .errors import CanonicalError, GraphError, NoRecordError, RecordError
 from .graph.prompt import Link, NodeId, Prompt, parse_prompt
+from .plain_text import to_plain
 
 KEYWORD: Final = "provenance"
 """The keyword under which an image carries its record."""
@@ -458,5 +459,4 @@ def summarise(record: Record) -> str:
 def _plain(value: JsonValue) -> str:
     """Show a value on one line: what does not print escaped, and cut short."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
+    return to_plain(text, _SHOWN_CHARS)

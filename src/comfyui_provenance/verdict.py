@@ -11,9 +11,15 @@ from typing import Final
 
 from .canonical import JsonValue
 from .errors import RecordError
+from .plain_text import to_plain
 
 _EXACT_INTEGER: Final = 2**53
 _SHOWN_CHARS: Final = 120
+"""Of one value."""
+
+_SENTENCE_CHARS: Final = 2000
+"""Of one sentence: a server's report may hold a stranger's names."""
+
 _REPORT_FIELDS: Final = ("level", "checks", "causes", "pixels", "notes", "divergence")
 
 
@@ -278,20 +284,21 @@ class Report:
             first, *others = self.causes
             node = f", node {_show(first.node_id)}" if first.node_id is not None else ""
             lines.append(
-                f"Most likely cause: {_plain(first.message)} (recorded {_show(first.recorded)},"
-                f" now {_show(first.now)}{node})"
+                f"Most likely cause: {to_plain(first.message, _SENTENCE_CHARS)} "
+                f"(recorded {_show(first.recorded)}, now {_show(first.now)}{node})"
             )
-            lines.append(f"What to do: {_plain(first.advice)}")
+            lines.append(f"What to do: {to_plain(first.advice, _SENTENCE_CHARS)}")
             if others:
                 kinds = dict.fromkeys(cause.kind.value for cause in others)
                 lines.append(f"Also: {', '.join(kinds)}")
         if self.divergence is not None:
-            lines.append(f"Where: {_plain(str(self.divergence.get('message')))}")
+            lines.append(f"Where: {to_plain(str(self.divergence.get('message')), _SENTENCE_CHARS)}")
         lines += [
-            f"- {_plain(item.name)}: {item.level.label}. {_plain(item.message)}"
+            f"- {to_plain(item.name)}: {item.level.label}. "
+            f"{to_plain(item.message, _SENTENCE_CHARS)}"
             for item in self.checks
         ]
-        lines += [f"Note: {_plain(note)}" for note in self.notes]
+        lines += [f"Note: {to_plain(note, _SENTENCE_CHARS)}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -368,10 +375,4 @@ def _to_safe(value: JsonValue) -> JsonValue:
 
 def _show(value: JsonValue) -> str:
     """Show a value on one line, cut short."""
-    text = _plain(json.dumps(_to_safe(value), ensure_ascii=False))
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
-
-
-def _plain(text: str) -> str:
-    """Escape what does not print: line ends, terminal controls, bidirectional overrides."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return to_plain(json.dumps(_to_safe(value), ensure_ascii=False), _SHOWN_CHARS)
