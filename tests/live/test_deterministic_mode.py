@@ -342,18 +342,8 @@ def test_attention_of_a_controlnet_is_told(server: ComfyServer) -> None:
     prompt = in_mode(prompts.txt2img(seed=104, steps=1, sampler_class="KSampler"))
     prompt["hint"] = node("EmptyImage", width=128, height=128, batch_size=1, color=255)
     prompt["control"] = node("TestControlNet", model=["mode", 0])
-    prompt["apply"] = node(
-        "ControlNetApplyAdvanced",
-        positive=["positive", 0],
-        negative=["negative", 0],
-        control_net=["control", 0],
-        image=["hint", 0],
-        vae=["mode", 2],
-        strength=1.0,
-        start_percent=0.0,
-        end_percent=1.0,
-    )
-    prompt["sampler"]["inputs"] |= {"positive": ["apply", 0], "negative": ["apply", 1]}
+    prompts.steer(prompt, control=["control", 0], hint=["hint", 0])
+    prompt["steer"]["inputs"]["vae"] = ["mode", 2]
 
     (record,) = run(server, prompt)
 
@@ -791,17 +781,7 @@ def test_hints_of_a_controlnet_are_told_apart_by_image(server: ComfyServer) -> N
                 )
                 joined = f"hints_{place}"
         prompt["control"] = node("TestControlNet", model=["loader", 0])
-        prompt["apply"] = node(
-            "ControlNetApplyAdvanced",
-            positive=["positive", 0],
-            negative=["negative", 0],
-            control_net=["control", 0],
-            image=[joined, 0],
-            strength=1.0,
-            start_percent=0.0,
-            end_percent=1.0,
-        )
-        prompt["sampler"]["inputs"] |= {"positive": ["apply", 0], "negative": ["apply", 1]}
+        prompts.steer(prompt, control=["control", 0], hint=[joined, 0])
         prompt = in_mode(prompt, batch_invariant=True)
         return prompt if only is None else one_of_batch(prompt, only)
 

@@ -103,17 +103,7 @@ def bases() -> dict[str, Prompt]:
     control = copy.deepcopy(plain)
     control["net"] = node("ControlNetLoader", control_net_name="zoo_control.safetensors")
     control["hint"] = node("LoadImage", image=INPUT)
-    control["control"] = node(
-        "ControlNetApplyAdvanced",
-        positive=["positive", 0],
-        negative=["negative", 0],
-        control_net=["net", 0],
-        image=["hint", 0],
-        strength=0.8,
-        start_percent=0.0,
-        end_percent=1.0,
-    )
-    control["sampler"]["inputs"] |= {"positive": ["control", 0], "negative": ["control", 1]}
+    prompts.steer(control, control=["net", 0], hint=["hint", 0], strength=0.8)
     late = copy.deepcopy(plain)
     late["scale"] = node(
         "ImageScale",
@@ -213,7 +203,7 @@ GRAPH_FAULTS: dict[str, GraphFault] = {
     "another inversion": GraphFault(
         "files", put("positive", text="a fox, embedding:deep/zoo_deep"), ("adapter_file",)
     ),
-    "ControlNet strength": GraphFault("control", put("control", strength=0.7), ("controlnet",)),
+    "ControlNet strength": GraphFault("control", put("steer", strength=0.7), ("controlnet",)),
     "ControlNet taken off": GraphFault(
         "control",
         put("sampler", positive=["positive", 0], negative=["negative", 0]),
@@ -250,7 +240,7 @@ GRAPH_FAULTS: dict[str, GraphFault] = {
     ),
     "ControlNet and scheduler": GraphFault(
         "control",
-        both(put("control", strength=0.7), put("sampler", scheduler="karras")),
+        both(put("steer", strength=0.7), put("sampler", scheduler="karras")),
         ("controlnet", "scheduler"),
     ),
 }

@@ -146,16 +146,6 @@ def everything() -> Prompt:
         "lora": lora_loader("loader", prompts.LORA),
         "lora2": lora_loader("lora", Path(zoo.SECOND_LORA).name),
         "control": node("ControlNetLoader", control_net_name=Path(zoo.CONTROLNET).name),
-        "steer": node(
-            "ControlNetApplyAdvanced",
-            positive=["positive", 0],
-            negative=["negative", 0],
-            control_net=["control", 0],
-            image=["hint", 0],
-            strength=1.0,
-            start_percent=0.0,
-            end_percent=1.0,
-        ),
         "upscaler": node("UpscaleModelLoader", model_name=Path(zoo.UPSCALER).name),
         "enlarge": node(
             "ImageUpscaleWithModel", upscale_model=["upscaler", 0], image=["decode", 0]
@@ -163,9 +153,10 @@ def everything() -> Prompt:
     }
     for name in ("positive", "negative"):
         prompt[name]["inputs"]["clip"] = ["lora2", 1]
+    prompts.steer(prompt, control=["control", 0], hint=["hint", 0])
+    steered = {name: prompt["sampler"]["inputs"][name] for name in ("positive", "negative")}
     for name in ("sampler", "second"):
-        steered = {"model": ["lora2", 0], "positive": ["steer", 0], "negative": ["steer", 1]}
-        prompt[name]["inputs"] |= steered
+        prompt[name]["inputs"] |= {"model": ["lora2", 0], **steered}
     prompt["sampler"]["inputs"]["latent_image"] = ["masked", 0]
     prompt["save"]["inputs"]["images"] = ["enlarge", 0]
     return prompt

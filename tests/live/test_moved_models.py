@@ -55,23 +55,13 @@ def everything() -> Prompt:
     prompt |= {
         "hint": node("LoadImage", image=HINT),
         "control": node("ControlNetLoader", control_net_name=Path(zoo.CONTROLNET).name),
-        "steer": node(
-            "ControlNetApplyAdvanced",
-            positive=["positive", 0],
-            negative=["negative", 0],
-            control_net=["control", 0],
-            image=["hint", 0],
-            strength=1.0,
-            start_percent=0.0,
-            end_percent=1.0,
-        ),
         "vae": node("VAELoader", vae_name=Path(zoo.VAE).name),
         "upscaler": node("UpscaleModelLoader", model_name=Path(zoo.UPSCALER).name),
         "enlarge": node(
             "ImageUpscaleWithModel", upscale_model=["upscaler", 0], image=["decode", 0]
         ),
     }
-    prompt["sampler"]["inputs"] |= {"positive": ["steer", 0], "negative": ["steer", 1]}
+    prompts.steer(prompt, control=["control", 0], hint=["hint", 0])
     prompt["decode"]["inputs"]["vae"] = ["vae", 0]
     prompt["save"]["inputs"]["images"] = ["enlarge", 0]
     return prompt

@@ -34,11 +34,8 @@ Document = dict[str, Any]
 def server() -> Iterator[ComfyServer]:
     """A server of its own, whose checkpoint is a file that may be changed."""
     with ComfyServer(packs=(THIRD_PARTY,)) as started:
-        for kind, name in (("checkpoints", prompts.CHECKPOINT), ("loras", prompts.LORA)):
-            file = started.base / "models" / kind / name
-            content = file.read_bytes()
-            file.unlink()
-            file.write_bytes(content)
+        started.own_model(f"checkpoints/{prompts.CHECKPOINT}")
+        started.own_model(f"loras/{prompts.LORA}")
         yield started
 
 

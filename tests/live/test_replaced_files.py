@@ -23,11 +23,8 @@ from support.tampering import record_of
 def server() -> Iterator[ComfyServer]:
     """A server of its own, whose checkpoint is a file that may be changed."""
     with ComfyServer() as started:
-        for kind, name in (("checkpoints", prompts.CHECKPOINT), ("loras", prompts.LORA)):
-            file = started.base / "models" / kind / name
-            content = file.read_bytes()
-            file.unlink()
-            file.write_bytes(content)
+        started.own_model(f"checkpoints/{prompts.CHECKPOINT}")
+        started.own_model(f"loras/{prompts.LORA}")
         yield started
 
 

@@ -144,6 +144,29 @@ def lora(*, strength_model: float = 1.0, strength_clip: float = 1.0, **options: 
     return prompt
 
 
+def steer(prompt: Prompt, control: Link, hint: Link, strength: float = 1.0) -> Prompt:
+    """Let a ControlNet steer the sampler, by a node `steer` between it and the words.
+
+    Args:
+        prompt: with nodes `positive`, `negative` and `sampler`; it is changed and given back.
+        control: gives the ControlNet.
+        hint: gives its picture.
+        strength: of the ControlNet.
+    """
+    prompt["steer"] = node(
+        "ControlNetApplyAdvanced",
+        positive=["positive", 0],
+        negative=["negative", 0],
+        control_net=control,
+        image=hint,
+        strength=strength,
+        start_percent=0.0,
+        end_percent=1.0,
+    )
+    prompt["sampler"]["inputs"] |= {"positive": ["steer", 0], "negative": ["steer", 1]}
+    return prompt
+
+
 def in_mode(prompt: Prompt, **options: object) -> Prompt:
     """Put a Deterministic Mode node, `mode`, between the loader and all that uses it.
 

@@ -154,6 +154,18 @@ class ComfyServer:
         self._log_start = 0
         self._lay_out()
 
+    def own_model(self, name: str) -> Path:
+        """Make a linked model file one of this server's own, which a test may change.
+
+        Args:
+            name: below `models`, as `checkpoints/a.safetensors`.
+        """
+        file = self.base / "models" / name
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+        return file
+
     # --- life ---
 
     def __enter__(self) -> Self:
