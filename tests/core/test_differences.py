@@ -236,3 +236,162 @@ def test_two_runs_of_which_nothing_is_known_have_no_causes() -> None:
     found = compare_records(run(finish=forget), run(finish=forget))
 
     assert found == Differences()
+
+
+def with_late_node(class_type: str, **inputs: object) -> Edit:
+    """Put a node after the decoding."""
+
+    def edit(graph: Document) -> None:
+        graph["late"] = {"class_type": class_type, "inputs": {"image": ["decode", 0], **inputs}}
+
+    return edit
+
+
+def giving(node_id: str, digest: str) -> Edit:
+    """Let a node give an image with this digest."""
+
+    def edit(document: Document) -> None:
+        stage = {"node_id": node_id, "slot": 0, "class_type": "", "type": "IMAGE"}
+        document["stages"].append({**stage, "digests": [digest]})
+
+    return edit
+
+
+def all_of(*edits: Edit) -> Edit:
+    def edit(document: Document) -> None:
+        for each in edits:
+            each(document)
+
+    return edit
+
+
+def test_a_widget_after_the_decoding_cannot_explain_a_step() -> None:
+    before = run(
+        with_late_node("ImageScale", method="bilinear"),
+        finish=giving("late", SAME),
+        output="late",
+    )
+    now = run(
+        with_late_node("ImageScale", method="area"),
+        told(attention="sub_quad"),
+        all_of(LATE, giving("late", OTHER)),
+        output="late",
+    )
+
+    found = compare_records(before, now)
+
+    assert kinds(found)[:2] == ["attention", "post_process"]
+
+
+def test_a_widget_before_a_second_sampling_is_no_post_process() -> None:
+    def between(method: str) -> Edit:
+        def edit(graph: Document) -> None:
+            with_late_node("ImageScale", method=method)(graph)
+            again = dict(graph["sampler"]["inputs"])
+            graph["encode"] = {
+                "class_type": "VAEEncode",
+                "inputs": {"pixels": ["late", 0], "vae": ["loader", 2]},
+            }
+            graph["second"] = {
+                "class_type": "KSampler",
+                "inputs": {**again, "latent_image": ["encode", 0]},
+            }
+            graph["end"] = {
+                "class_type": "VAEDecode",
+                "inputs": {"samples": ["second", 0], "vae": ["loader", 2]},
+            }
+
+        return edit
+
+    before = run(between("bilinear"), finish=giving("end", SAME), output="end")
+    now = run(between("area"), finish=giving("end", OTHER), output="end")
+
+    assert kinds(compare_records(before, now)) == ["graph_edited"]
+
+
+def test_a_node_that_gives_something_else_from_the_same_image_is_unseeded() -> None:
+    before = run(with_late_node("Grain"), finish=giving("late", SAME), output="late")
+    now = run(with_late_node("Grain"), finish=giving("late", OTHER), output="late")
+
+    found = compare_records(before, now)
+
+    assert kinds(found) == ["unseeded_node"]
+    assert found.causes[0].node_id == "late"
+    assert found.divergence is not None
+    assert found.divergence.phase == "post_process"
+
+
+def test_a_change_of_the_node_that_gives_the_same_image_is_no_cause() -> None:
+    found = compare_records(run(), run(put("decode", note="other")))
+
+    assert found.causes == ()
+    assert [cause.kind.value for cause in found.without_effect] == ["graph_edited"]
+
+
+def test_of_two_files_at_one_input_only_the_one_that_is_gone_is_told() -> None:
+    def files(*digests: str) -> Edit:
+        def edit(document: Document) -> None:
+            for number, digest in enumerate(digests):
+                document["materials"].append(
+                    {
+                        "kind": "embeddings",
+                        "name": f"words{number}.pt",
+                        "node_id": "positive",
+                        "input": "text",
+                        "status": "hashed",
+                        "sha256": digest,
+                    }
+                )
+
+        return edit
+
+    other = {"positive": [{"cross_attn": OTHER}], "negative": [{"cross_attn": SAME}]}
+    now = run(inside=told(conditionings=other), finish=all_of(files("e" * 64, "d" * 64), LATE))
+
+    found = compare_records(run(finish=files("d" * 64, "f" * 64)), now)
+
+    assert [(cause.kind.value, cause.recorded) for cause in found.causes] == [
+        ("adapter_file", "f" * 64)
+    ]
+
+
+def test_one_image_that_was_made_alone_is_held_against_its_place_in_the_batch() -> None:
+    def batch(document: Document) -> None:
+        document["subject"] |= {"batch_index": 1, "batch_size": 3}
+        for stage in document["stages"]:
+            stage["digests"] = [OTHER, SAME, OTHER]
+
+    before = run(inside=told(latent_shape=[3, 4, 16, 16], noise=OTHER), finish=batch)
+
+    same = compare_records(before, run())
+    other = compare_records(before, run(finish=parted("decode")))
+
+    assert same.divergence is None
+    assert other.divergence is not None
+    assert other.divergence.phase == "decode"
+
+
+def test_what_was_pinned_in_one_of_the_runs_alone_is_named_by_its_kind() -> None:
+    def fell_back(document: Document) -> None:
+        document["determinism"]["demotions"] = [
+            {"node_id": "decode", "kind": "tiled_vae", "message": "worked in tiles"}
+        ]
+        parted("decode")(document)
+
+    assert kinds(compare_records(run(), run(finish=fell_back))) == ["tiled_vae"]
+    assert kinds(compare_records(run(finish=fell_back), run())) == ["tiled_vae"]
+    assert kinds(compare_records(run(finish=fell_back), run(finish=fell_back))) == []
+
+
+def test_another_commit_of_this_pack_is_no_cause_and_of_another_pack_it_is() -> None:
+    def commit(pack: str, value: str) -> Edit:
+        def edit(document: Document) -> None:
+            document["environment"]["node_pack_commits"] = {pack: value}
+
+        return edit
+
+    own = [run(finish=commit("comfyui-provenance", value)) for value in ("1" * 40, "2" * 40)]
+    other = [run(finish=commit("a_pack", value)) for value in ("1" * 40, "2" * 40)]
+
+    assert kinds(compare_records(*own)) == []
+    assert kinds(compare_records(*other)) == ["node_pack"]

@@ -38,18 +38,25 @@ def nothing(_: Document) -> None:
     """Leave it as it is."""
 
 
-def run(edit: Edit = nothing, inside: Edit = nothing, finish: Edit = nothing) -> Record:
+def run(
+    edit: Edit = nothing,
+    inside: Edit = nothing,
+    finish: Edit = nothing,
+    *,
+    output: str = "decode",
+) -> Record:
     """Build a record of a run that was seen from inside.
 
     Args:
         edit: changes the graph.
         inside: changes what the sampling told.
         finish: changes the document.
+        output: the node that gives the image.
     """
     document = document_of()
     graph = graph_of()
     edit(graph)
-    output = document["output"]["node_id"]
+    document["output"] = {"node_id": output, "slot": 0}
     prompt = to_prompt(graph, needed=[NodeId(output)])
     sampling = read_samplings(prompt, NodeId("decode"))[-1]
     entry: Document = {**to_sampling_entry(sampling), **INSIDE}
