@@ -289,8 +289,8 @@ def _rerun_findings(rerun: Rerun | None) -> tuple[list[Check], list[Cause], list
         check = Check("rerun", Level.UNKNOWN, "run anew", "not shown", rerun.doubt)
         return [check], [Cause(CauseKind.CACHED_RESULT, rerun.doubt, None, None)], notes
     message = (
-        f"{rerun.anew} nodes ran under a fresh nonce, which no cached result matches; "
-        f"{rerun.loaders} only load models and may be cached"
+        f"{rerun.anew} nodes ran under a fresh nonce, which no cached result matches; nodes that "
+        f"only load models, which may be cached: {rerun.loaders}"
     )
     if rerun.is_alone:
         message += "; only this image of its batch was made, alone"

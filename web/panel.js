@@ -44,7 +44,9 @@ export function drawReport(inner, value) {
     const lines = others.map((cause) => `${cause.kind}: ${cause.message}`);
     parts.push(drawLines(document, "Also", lines));
   }
-  if (report.notes.length > 0) parts.push(drawLines(document, "Notes", report.notes));
+  // Where the runs part is told above, and need not be told again among the notes.
+  const notes = report.notes.filter((note) => !report.where.startsWith(note));
+  if (notes.length > 0) parts.push(drawLines(document, "Notes", notes));
   inner.dataset["level"] = report.level;
   markEarlier(inner, false);
   inner.replaceChildren(...parts);

@@ -298,7 +298,12 @@ class Report:
             f"{to_plain(item.message, _SENTENCE_CHARS)}"
             for item in self.checks
         ]
-        lines += [f"Note: {to_plain(note, _SENTENCE_CHARS)}" for note in self.notes]
+        told = str((self.divergence or {}).get("message"))
+        lines += [
+            f"Note: {to_plain(note, _SENTENCE_CHARS)}"
+            for note in self.notes
+            if not told.startswith(note)
+        ]
         return "\n".join(lines)
 
 

@@ -98,12 +98,16 @@ def test_a_report_is_json_of_a_fixed_form() -> None:
 def test_a_report_survives_the_way_to_a_client_with_all_that_was_found() -> None:
     place = Divergence("step", "3", "KSampler", "they part", 2, 0.5).to_json()
     details: dict[str, JsonValue] = {"substitutions": [{"name": "a"}]}
-    report = Report((check_of(Level.MISMATCH),), (cause_of(),), None, (), place, details)
+    notes = ("they part", "another note")
+    report = Report((check_of(Level.MISMATCH),), (cause_of(),), None, notes, place, details)
 
     read = parse_report(json.loads(json.dumps(report.to_json())))
 
     assert read.to_json() == report.to_json()
-    assert "Where: they part" in read.summary().splitlines()
+    lines = read.summary().splitlines()
+    assert "Where: they part" in lines
+    # Not twice, though the report has it as a note, too.
+    assert [line for line in lines if line.startswith("Note")] == ["Note: another note"]
 
 
 def test_an_older_servers_report_is_read_without_them() -> None:

@@ -54,7 +54,20 @@ const report = (text) => ({
   ],
   pixels: null,
   divergence: { message: text },
-  notes: [text],
+  notes: [`noted: ${text}`],
+});
+
+test("where the runs part is told once", () => {
+  const panel = createPanel(page);
+
+  drawReport(panel.inner, {
+    ...report("words"),
+    divergence: { message: "they part at step 1; the places before are the same" },
+    notes: ["they part at step 1", "another note"],
+  });
+
+  assert.equal(panel.outer.textContent.split("they part at step 1").length - 1, 1);
+  assert.ok(panel.outer.textContent.includes("another note"));
 });
 
 test("markup in a report is drawn as the same elements as plain words", () => {
