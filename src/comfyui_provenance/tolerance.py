@@ -160,15 +160,25 @@ def judge_tolerance(
         measurement: How far the two runs are apart.
         control_set: What `ControlSets.find` gives for the key that both runs have.
         live_axes: The kinds of difference known between the two runs. Every one must be one that
-            the controls varied.
+            the controls varied; and where they could not have seen every small change, one must be
+            known at all, since nothing else speaks for rounding.
     """
+    axes = frozenset(live_axes)
     if not measurement.same_steps:
         message = "the two runs made other numbers of steps, which is no rounding"
         return Tolerance(Standing.OUTSIDE, message, measurement)
-    doubt = _doubt(measurement, control_set, frozenset(live_axes))
+    doubt = _doubt(measurement, control_set, axes)
     if control_set is None or doubt:
         return Tolerance(Standing.UNKNOWN, doubt, measurement)
-    return _hold(measurement, control_set)
+    held = _hold(measurement, control_set)
+    sees_all = bool(control_set.positives) and not held.unseen
+    if held.standing is Standing.WITHIN and not axes and not sees_all:
+        message = (
+            "no difference between the two runs is known that would change how numbers are "
+            f"rounded; {held.message}"
+        )
+        return replace(held, standing=Standing.UNKNOWN, message=message)
+    return held
 
 
 def _doubt(

@@ -108,7 +108,7 @@ def test_a_pair_that_gave_the_shape_is_within_too() -> None:
 
     made = make_control_set([shape, control(*PLAIN)])
 
-    assert judged(shape.measurement, of=made).standing is Standing.WITHIN
+    assert judged(shape.measurement, CauseKind.CPU_ISA, of=made).standing is Standing.WITHIN
 
 
 def test_the_bound_on_false_alarms_counts_the_pairs_that_gave_the_height() -> None:
@@ -326,7 +326,9 @@ def test_without_controls_it_is_unknown_with_the_numbers() -> None:
 
 
 def test_of_another_number_of_steps_than_the_controls_only_little_is_within() -> None:
-    small, large = judged(apart(2e-4, 2e-4)), judged(apart(*[1e-5] * 4, 3e-4))
+    small, large = (
+        judged(apart(*steps), CauseKind.CPU_ISA) for steps in ((2e-4, 2e-4), (*[1e-5] * 4, 3e-4))
+    )
 
     assert small.standing is Standing.WITHIN
     assert small.false_alarm_bound is None
@@ -343,7 +345,8 @@ def test_a_tolerant_verdict_names_what_it_could_not_have_seen() -> None:
         Control(KEY, "one step fewer", ISA, replace(apart(0.0, 0.0), same_steps=False)),
     ]
 
-    found = judged(apart(*PLAIN), of=set_of(PLAIN, PLAIN, LARGER, positives=changes))
+    controls = set_of(PLAIN, PLAIN, LARGER, positives=changes)
+    found = judged(apart(*PLAIN), CauseKind.CPU_ISA, of=controls)
 
     assert found.unseen == ("CFG +0.01",)
     assert found.seen == ("one step fewer", "weights in fp8")
@@ -357,6 +360,20 @@ def test_where_every_change_was_seen_the_verdict_says_so() -> None:
 
     assert found.unseen == ()
     assert found.message.endswith("every small change that was tried would have been seen")
+
+
+def test_controls_that_can_miss_a_change_need_a_known_difference_to_be_within() -> None:
+    seen = [control(0.0, 1e-3, 1e-4, name="LoRA +0.01")]
+    missed = [*seen, control(*PLAIN, name="CFG +0.01")]
+
+    for positives, expected in (
+        (seen, Standing.WITHIN),
+        (missed, Standing.UNKNOWN),
+        ([], Standing.UNKNOWN),
+    ):
+        controls = set_of(PLAIN, PLAIN, LARGER, positives=positives)
+        assert judged(apart(*PLAIN), of=controls).standing is expected
+        assert judged(apart(*PLAIN), CauseKind.CPU_ISA, of=controls).standing is Standing.WITHIN
 
 
 def test_what_is_seen_is_told_by_the_thresholds_that_are_used() -> None:
@@ -541,7 +558,7 @@ def left_out_in_turn(measured: ControlSet) -> tuple[list[str], int]:
 
 
 def is_within(item: Control, control_set: ControlSet) -> bool:
-    return judge_tolerance(item.measurement, control_set).standing is Standing.WITHIN
+    return judge_tolerance(item.measurement, control_set, item.axes).standing is Standing.WITHIN
 
 
 @each_set
@@ -578,7 +595,7 @@ def test_twice_the_steps_are_within_the_largest_threshold_and_half_of_them_never
     found = Counter(
         (
             pair.case.steps,
-            judge_tolerance(pair.control.measurement, sets[pair.control.key]).standing,
+            judge_tolerance(pair.control.measurement, sets[pair.control.key], ISA).standing,
         )
         for pair in PAIRS
         if pair.kind == "other steps"
