@@ -6,7 +6,7 @@ export default [
   js.configs.recommended,
   jsdoc.configs["flat/recommended-typescript-flavor-error"],
   {
-    files: ["web/**/*.js", "tests/web/**/*.js"],
+    files: ["web/**/*.{js,mjs}", "tests/web/**/*.js"],
     languageOptions: { globals: { ...globals.browser } },
     rules: {
       "jsdoc/require-param-description": "off",

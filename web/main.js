@@ -1,14 +1,16 @@
 /**
  * Registers the pack with ComfyUI's page; the only module here that acts when it is loaded.
  *
- * Nodes that judge or read an image show what they found in themselves. Warnings of the others
- * appear as a message. Neither the prompt nor the workflow changes.
+ * ComfyUI loads every `.js` of this folder with the page. What is not needed by then is `.mjs`, and
+ * comes when it is first used.
  */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { createPanel, drawReport, drawText, markEarlier } from "./panel.js";
-import { showText } from "./verdict.js";
+import { sourceOfLink, watchFiles } from "./drop.js";
+import { checkSoon, watchSeeds } from "./seeds.js";
+import { SETTINGS, applyDefaults, offersOnDrop } from "./settings.js";
+import { chooseLanguage, t } from "./strings.js";
 
 /** Classes of node that show something, and the key of their output that holds it. */
 const SHOWN = new Map([
@@ -18,56 +20,105 @@ const SHOWN = new Map([
   ["ProvenanceCompareRecords", "provenance_report"],
   ["ProvenanceReadRecord", "text"],
 ]);
-const WIDGET_NAME = "provenance_verdict";
-/** In the graph's own pixels. */
-const MIN_WIDTH = 420;
-const MAX_PANEL_HEIGHT = 900;
-/** What the page and the panel's border take of a widget's height. */
-const PANEL_MARGINS = 24;
-const WARNING_LIFE_MS = 15000;
-
-/** @type {WeakMap<GraphNode, HTMLElement>} */
-const panels = new WeakMap();
-
-/**
- * Facts that the user has been told, without the numbers in them: the page draws most random
- * seeds above 2^32, and one fact told at every run is soon not read at all.
- *
- * @type {Set<string>}
- */
-const told = new Set();
+const SIDEBAR = "provenance";
 
 app.registerExtension({
   name: "comfyui-provenance",
+  settings: SETTINGS,
+  commands: [
+    {
+      id: "Provenance.VerifyFile",
+      label: t("command.verify"),
+      icon: "pi pi-verified",
+      function: async () => (await import("./card.mjs")).chooseFiles(),
+    },
+    {
+      id: "Provenance.OpenSidebar",
+      label: t("command.sidebar"),
+      icon: "pi pi-verified",
+      function: async () => (await import("./sidebar.mjs")).show(),
+    },
+  ],
+  menuCommands: [
+    {
+      path: ["Extensions", "Provenance"],
+      commands: ["Provenance.VerifyFile", "Provenance.OpenSidebar"],
+    },
+  ],
 
-  setup() {
-    const style = document.createElement("link");
-    style.rel = "stylesheet";
-    style.href = new URL("./panel.css", import.meta.url).href;
-    document.head.append(style);
-    api.addEventListener("executed", ({ detail }) => showWarnings(detail));
+  async setup() {
+    app.extensionManager.registerSidebarTab({
+      id: SIDEBAR,
+      icon: "pi pi-verified",
+      title: "Provenance",
+      tooltip: t("sidebar.tooltip"),
+      type: "custom",
+      render: async (element) => (await import("./sidebar.mjs")).render(element),
+      destroy: async () => (await import("./sidebar.mjs")).destroy(),
+    });
+    watchFiles(async (files) => {
+      if (offersOnDrop()) (await import("./card.mjs")).offer(files);
+    });
+    watchSeeds();
+    api.addEventListener("executed", async ({ detail: { output } }) => {
+      if (output?.["provenance_warnings"]) (await import("./marks.mjs")).tellWarnings(output);
+    });
+    api.addEventListener("provenance.states", async ({ detail }) => {
+      (await import("./marks.mjs")).showStates(detail);
+    });
+    await chooseLanguage(app.extensionManager.setting.get("Comfy.Locale"));
+  },
+
+  afterConfigureGraph() {
+    checkSoon();
   },
 
   nodeCreated(node) {
-    if (!SHOWN.has(node.comfyClass ?? "")) return;
-    const { onExecuted, onExecutionStart } = node;
-    node.onExecuted = function (output) {
-      onExecuted?.call(this, output);
-      showOutput(this, output);
-    };
-    node.onExecutionStart = function () {
-      onExecutionStart?.call(this);
-      setEarlier(this);
-    };
+    applyDefaults(node);
+    checkSoon();
+    if (SHOWN.has(node.comfyClass ?? "")) watchNode(node);
   },
 
   onNodeOutputsUpdated(outputs) {
     for (const [locator, output] of Object.entries(outputs)) {
       const node = findNode(locator);
-      if (node && SHOWN.has(node.comfyClass ?? "")) showOutput(node, output);
+      if (node) showOutput(node, output);
     }
   },
+
+  getNodeMenuItems(node) {
+    const link = (node.imgs?.[node.imageIndex ?? 0] ?? node.imgs?.[0])?.src;
+    const source = link ? sourceOfLink(link) : null;
+    if (!source) return [];
+    return [
+      {
+        content: t("menu.verify"),
+        callback: async () => (await import("./card.mjs")).offer([source]),
+      },
+      {
+        content: t("menu.details"),
+        callback: async () => (await import("./sidebar.mjs")).show(source),
+      },
+    ];
+  },
 });
+
+/**
+ * Sees to it that a node shows what it finds.
+ *
+ * @param {GraphNode} node
+ */
+function watchNode(node) {
+  const { onExecuted, onExecutionStart } = node;
+  node.onExecuted = function (output) {
+    onExecuted?.call(this, output);
+    showOutput(this, output);
+  };
+  node.onExecutionStart = async function () {
+    onExecutionStart?.call(this);
+    (await import("./node_panels.mjs")).setEarlier(this);
+  };
+}
 
 /**
  * Shows a node's output in the node. What a node of an expansion showed comes to the same node and
@@ -76,54 +127,11 @@ app.registerExtension({
  * @param {GraphNode} node
  * @param {NodeOutput} output
  */
-function showOutput(node, output) {
+async function showOutput(node, output) {
   const key = SHOWN.get(node.comfyClass ?? "") ?? "";
   const values = output?.[key];
   if (!Array.isArray(values) || values.length === 0) return;
-  const inner = panels.get(node) ?? addPanel(node);
-  if (key === "text") drawText(inner, values[0]);
-  else drawReport(inner, values[0]);
-}
-
-/**
- * Gives a node a panel; it appears with the first output, so that an unused node stays small.
- *
- * @param {GraphNode} node
- * @returns {HTMLElement} What to draw into.
- */
-function addPanel(node) {
-  const { outer, inner } = createPanel(document);
-  let height = 0;
-  new ResizeObserver(() => {
-    height = inner.offsetHeight;
-    node.setDirtyCanvas(true, true);
-  }).observe(inner);
-  for (const widget of node.widgets ?? []) {
-    const { callback } = widget;
-    widget.callback = function (...values) {
-      setEarlier(node);
-      return callback?.apply(this, values);
-    };
-  }
-  const widget = node.addDOMWidget(WIDGET_NAME, WIDGET_NAME, outer, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: () => Math.min(height, MAX_PANEL_HEIGHT) + PANEL_MARGINS,
-  });
-  widget.serialize = false;
-  node.setSize([Math.max(node.size[0] ?? 0, MIN_WIDTH), node.size[1] ?? 0]);
-  panels.set(node, inner);
-  return inner;
-}
-
-/**
- * Marks what a node shows, if anything, as found earlier.
- *
- * @param {GraphNode} node
- */
-function setEarlier(node) {
-  const inner = panels.get(node);
-  if (inner) markEarlier(inner, true);
+  (await import("./node_panels.mjs")).show(node, key, values[0]);
 }
 
 /**
@@ -136,26 +144,4 @@ function findNode(locator) {
   const [id = "", subgraph] = locator.split(":").reverse();
   const graph = subgraph === undefined ? app.rootGraph : app.rootGraph.subgraphs?.get(subgraph);
   return graph?.getNodeById(id);
-}
-
-/**
- * Shows the warnings of a node that has run, each fact once in this page's life. The record
- * holds all of them.
- *
- * @param {Executed} detail
- */
-function showWarnings({ output }) {
-  const texts = output?.["provenance_warnings"];
-  if (!Array.isArray(texts)) return;
-  for (const text of texts) {
-    const fact = String(text).replaceAll(/\d+/g, "#");
-    if (told.has(fact)) continue;
-    told.add(fact);
-    app.extensionManager.toast.add({
-      severity: "warn",
-      summary: "Provenance",
-      detail: showText(text, 400),
-      life: WARNING_LIFE_MS,
-    });
-  }
 }

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createPanel, drawReport, drawText, markEarlier } from "../../web/panel.js";
+import { createPanel, drawGrounds, drawReport, drawText, markEarlier } from "../../web/panel.mjs";
+import { parseReport } from "../../web/verdict.mjs";
 
 /** As much of a DOM as the panel may use: text, classes, attributes, children. No markup. */
 class Element {
@@ -93,6 +94,20 @@ test("a report is drawn with its level in words, the cause and both values", () 
 
   assert.equal(inner.dataset.level, "mismatch");
   assert.match(inner.textContent, /Mismatch .* cfg .*recorded 7 now 7\.1 changed .*pixels/u);
+});
+
+test("the grounds of a verdict begin with its first cause and hold all but its level", () => {
+  const { inner } = createPanel(page);
+  const value = report("words");
+
+  drawReport(inner, value);
+  const grounds = drawGrounds(page, parseReport(value));
+
+  assert.equal(grounds[0].className, "provenance-cause");
+  assert.deepEqual(
+    grounds.map((part) => part.textContent),
+    inner.children.slice(1).map((part) => part.textContent),
+  );
 });
 
 test("what was drawn before is gone", () => {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import {
   LEVELS,
-  WORDS,
+  MARKS,
   escapeInvisible,
   parseReport,
   showPair,
@@ -13,7 +13,8 @@ import {
   showValue,
   weakest,
   weakestFirst,
-} from "../../web/verdict.js";
+} from "../../web/verdict.mjs";
+import { t } from "../../web/strings.js";
 
 const check = (level, name = "pixels") => ({ name, level, expected: 1, found: 1, message: "m" });
 
@@ -33,8 +34,8 @@ test("another check never raises the level", () => {
 });
 
 test("every level has a mark and words of its own", () => {
-  const marks = LEVELS.map((level) => WORDS[level].mark);
-  const titles = LEVELS.map((level) => WORDS[level].title);
+  const marks = LEVELS.map((level) => MARKS[level]);
+  const titles = LEVELS.map((level) => t(`level.${level}`));
 
   assert.equal(new Set(marks).size, LEVELS.length);
   assert.equal(new Set(titles).size, LEVELS.length);
@@ -72,6 +73,14 @@ test("a report tells where runs part, how far pixels are apart and what to do", 
     "3.71 % of the pixels differ, by up to 3 levels, by 0.13 on average, PSNR 51.2 dB",
   );
   assert.equal(parseReport({ pixels: { max_abs: 0, differing_fraction: 0 } }).numbers, "");
+});
+
+test("the largest difference is a number whatever a report says it is", () => {
+  const most = (value) => parseReport({ pixels: { max_abs: value } }).mostDifference;
+
+  assert.equal(most(3), 3);
+  for (const value of [null, "7", [7], {}, { valueOf: 1, toString: 1 }]) assert.equal(most(value), 0);
+  assert.equal(parseReport({}).mostDifference, 0);
 });
 
 test("the checks that decide come first and equals keep their order", () => {

@@ -9,6 +9,8 @@ type NodeOutput = Record<string, unknown>;
 
 interface Widget {
   name: string;
+  value?: unknown;
+  type?: string;
   /** Called when a user gives the widget another value. */
   callback?: (...values: unknown[]) => unknown;
   /** `false` keeps the value out of a saved workflow. */
@@ -19,11 +21,28 @@ interface DOMWidgetOptions {
   /** `false` keeps the value out of the prompt. */
   serialize?: boolean;
   hideOnZoom?: boolean;
+  /** Around the element, in the graph's own pixels. */
+  margin?: number;
   /** In the graph's own pixels. */
   getMinHeight?: () => number;
+  getMaxHeight?: () => number;
 }
 
 interface GraphNode {
+  id: number | string;
+  type?: string;
+  title?: string;
+  /** The pictures that the node shows. */
+  imgs?: HTMLImageElement[];
+  imageIndex?: number | null;
+  /** Only nodes that take files have it. */
+  onDragDrop?: unknown;
+  graph?: Graph | null;
+  /** 2 is muted, 4 is bypassed. */
+  mode?: number;
+  /** The graph inside a node that stands for one. */
+  subgraph?: Graph;
+  onConfigure?: (this: GraphNode, data: unknown) => void;
   /** The id of the node's class, such as `ProvenanceReproduce`. */
   comfyClass?: string;
   size: ArrayLike<number>;
@@ -41,6 +60,9 @@ interface GraphNode {
 }
 
 interface Graph {
+  /** Of a subgraph, as locators begin with it. */
+  id?: string;
+  nodes?: GraphNode[];
   getNodeById(id: string): GraphNode | null | undefined;
 }
 
@@ -48,10 +70,51 @@ interface RootGraph extends Graph {
   subgraphs?: Map<string, Graph>;
 }
 
+interface Command {
+  id: string;
+  label: string;
+  icon?: string;
+  function: () => unknown;
+}
+
+interface MenuItem {
+  content: string;
+  callback: () => unknown;
+}
+
+interface Setting {
+  id: string;
+  name: string;
+  /** Groups of the settings dialog, outermost first. */
+  category?: string[];
+  tooltip?: string;
+  type: "boolean" | "text" | ((name?: string) => HTMLElement);
+  defaultValue: unknown;
+  /** Called with the value at registration, too. */
+  onChange?: (value: unknown, old?: unknown) => void;
+}
+
+interface SidebarTab {
+  id: string;
+  icon: string;
+  title: string;
+  tooltip?: string;
+  label?: string;
+  type: "custom";
+  /** May be called again on the same element. */
+  render(element: HTMLElement): void;
+  destroy?(): void;
+}
+
 interface Extension {
   name: string;
-  setup?(): void;
+  commands?: Command[];
+  menuCommands?: { path: string[]; commands: string[] }[];
+  settings?: Setting[];
+  setup?(): void | Promise<void>;
   nodeCreated?(node: GraphNode): void;
+  afterConfigureGraph?(missing: unknown): void;
+  getNodeMenuItems?(node: GraphNode): (MenuItem | null)[];
   /** Called with the outputs by locator: `id`, or `subgraph:id`, when a tab is shown again. */
   onNodeOutputsUpdated?(outputs: Record<string, NodeOutput>): void;
 }
@@ -73,16 +136,36 @@ interface Executed {
   output: NodeOutput | null;
 }
 
+interface ExtensionManager {
+  toast: { add(message: ToastMessage): void };
+  setting: { get(id: string): unknown; set(id: string, value: unknown): Promise<void> };
+  command: { execute(id: string): Promise<void> };
+  dialog: {
+    prompt(options: { title: string; message: string }): Promise<string | null>;
+    confirm(options: { title: string; message: string }): Promise<boolean | null>;
+  };
+  registerSidebarTab(tab: SidebarTab): void;
+  getSidebarTabs?(): SidebarTab[];
+  sidebarTab?: { activeSidebarTabId: string | null };
+}
+
 declare module "*/scripts/app.js" {
   export const app: {
     rootGraph: RootGraph;
+    /** The node under what is being dragged, on the classic canvas. */
+    dragOverNode?: GraphNode | null;
+    canvas?: { selected_nodes?: Record<string, GraphNode>; selectedItems?: Set<unknown> };
     registerExtension(extension: Extension): void;
-    extensionManager: { toast: { add(message: ToastMessage): void } };
+    extensionManager: ExtensionManager;
   };
 }
 
 declare module "*/scripts/api.js" {
   export const api: {
+    clientId?: string;
+    apiURL(route: string): string;
+    fetchApi(route: string, init?: RequestInit): Promise<Response>;
     addEventListener(type: "executed", listener: (event: CustomEvent<Executed>) => void): void;
+    addEventListener(type: string, listener: (event: CustomEvent<unknown>) => void): void;
   };
 }

@@ -5,6 +5,8 @@
  * it never says more than the one that came in.
  */
 
+import { t } from "./strings.js";
+
 /** @typedef {"mismatch" | "unknown" | "within_tolerance" | "bitwise"} Level */
 
 /**
@@ -32,6 +34,8 @@
  * @property {readonly string[]} notes Sentences that decide nothing.
  * @property {string} where Where two runs part; empty if that is not known.
  * @property {string} numbers How far the pixels differ; empty if they do not, or were not compared.
+ * @property {number} mostDifference The most that two samples differ, in levels of 8 bits; 0 if they do
+ *   not, or were not compared.
  */
 
 /**
@@ -41,28 +45,12 @@
  */
 export const LEVELS = ["mismatch", "unknown", "within_tolerance", "bitwise"];
 
-/** @type {Readonly<Record<Level, { mark: string, title: string, sentence: string }>>} */
-export const WORDS = {
-  mismatch: {
-    mark: "\u2715",
-    title: "Mismatch",
-    sentence: "What was found is not what was recorded.",
-  },
-  unknown: {
-    mark: "?",
-    title: "Unknown",
-    sentence: "Too little could be checked to tell.",
-  },
-  within_tolerance: {
-    mark: "\u2248",
-    title: "Within tolerance",
-    sentence: "Not the same bits, but as close as stated.",
-  },
-  bitwise: {
-    mark: "\u2713",
-    title: "Bitwise",
-    sentence: "Everything checked is the same, bit for bit.",
-  },
+/** @type {Readonly<Record<Level, string>>} */
+export const MARKS = {
+  mismatch: "\u2715",
+  unknown: "?",
+  within_tolerance: "\u2248",
+  bitwise: "\u2713",
 };
 
 /** Characters of a value that are shown, and of a sentence. */
@@ -102,6 +90,7 @@ export function parseReport(value) {
     notes: notes.map(toSentence),
     where: toSentence(toObject(report["divergence"])["message"]),
     numbers: showNumbers(toObject(report["pixels"])),
+    mostDifference: toNumber(toObject(report["pixels"])["max_abs"]),
   };
 }
 
@@ -206,10 +195,13 @@ function showNumbers(pixels) {
     (name) => pixels[name],
   );
   if (typeof most !== "number" || typeof part !== "number" || most === 0) return "";
-  const noise = typeof psnr === "number" ? `, PSNR ${psnr.toFixed(1)} dB` : "";
-  const average = typeof mean === "number" ? `, by ${mean.toPrecision(2)} on average` : "";
-  const percent = part > 0 && part < 0.0001 ? "less than 0.01" : (part * 100).toFixed(2);
-  return `${percent} % of the pixels differ, by up to ${most} levels${average}${noise}`;
+  const noise =
+    typeof psnr === "number" ? t("panel.numbers.noise", { psnr: psnr.toFixed(1) }) : "";
+  const average =
+    typeof mean === "number" ? t("panel.numbers.average", { mean: mean.toPrecision(2) }) : "";
+  const isTiny = part > 0 && part < 0.0001;
+  const percent = isTiny ? t("panel.numbers.less") : (part * 100).toFixed(2);
+  return t("panel.numbers", { percent, most, average, noise });
 }
 
 /**
@@ -238,6 +230,14 @@ function toList(value) {
 
 /**
  * @param {unknown} value
+ * @returns {number} 0 for anything that is no number.
+ */
+function toNumber(value) {
+  return typeof value === "number" ? value : 0;
+}
+
+/**
+ * @param {unknown} value
  * @returns {string} On one line.
  */
 function toSentence(value) {
@@ -249,7 +249,7 @@ function toSentence(value) {
  * @returns {string} On one line.
  */
 function toLine(value) {
-  if (value === null || value === undefined) return "none";
+  if (value === null || value === undefined) return t("panel.none");
   return escapeInvisible(typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
 }
 

@@ -2,7 +2,9 @@
  * Draws verdicts and texts into an element. Everything goes in as text, never as markup.
  */
 
-import { WORDS, parseReport, showPair, showText } from "./verdict.js";
+import { make } from "./elements.js";
+import { t } from "./strings.js";
+import { MARKS, parseReport, showPair, showText } from "./verdict.mjs";
 
 /** Marks the part of a page that belongs to this pack; the style sheet knows it. */
 const ROOT_CLASS = "provenance-panel";
@@ -33,23 +35,33 @@ export function createPanel(document) {
 export function drawReport(inner, value) {
   const document = inner.ownerDocument;
   const report = parseReport(value);
+  inner.dataset["level"] = report.level;
+  markEarlier(inner, false);
+  inner.replaceChildren(drawLevel(document, report.level), ...drawGrounds(document, report));
+}
+
+/**
+ * Draws what a verdict stands on: the first cause, where runs part, the checks, and the rest.
+ *
+ * @param {Document} document
+ * @param {import("./verdict.mjs").Report} report
+ * @returns {HTMLElement[]} What matters most first.
+ */
+export function drawGrounds(document, report) {
   const [first, ...others] = report.causes;
   /** @type {HTMLElement[]} */
-  const parts = [drawLevel(document, report.level)];
-  if (first) parts.push(drawCause(document, first));
+  const parts = first ? [drawCause(document, first)] : [];
   const facts = [report.where, report.numbers].filter(Boolean);
-  if (facts.length > 0) parts.push(drawLines(document, "Where and how far", facts));
+  if (facts.length > 0) parts.push(drawLines(document, t("panel.where"), facts));
   parts.push(drawChecks(document, report.checks));
   if (others.length > 0) {
     const lines = others.map((cause) => `${cause.kind}: ${cause.message}`);
-    parts.push(drawLines(document, "Also", lines));
+    parts.push(drawLines(document, t("panel.also"), lines));
   }
   // Where the runs part is told above, and need not be told again among the notes.
   const notes = report.notes.filter((note) => !report.where.startsWith(note));
-  if (notes.length > 0) parts.push(drawLines(document, "Notes", notes));
-  inner.dataset["level"] = report.level;
-  markEarlier(inner, false);
-  inner.replaceChildren(...parts);
+  if (notes.length > 0) parts.push(drawLines(document, t("panel.notes"), notes));
+  return parts;
 }
 
 /**
@@ -75,20 +87,21 @@ export function markEarlier(inner, earlier) {
 }
 
 /**
+ * Draws a level in words, with its mark.
+ *
  * @param {Document} document
- * @param {import("./verdict.js").Level} level
+ * @param {import("./verdict.mjs").Level} level
  */
-function drawLevel(document, level) {
-  const words = WORDS[level];
+export function drawLevel(document, level) {
   const row = make(document, "div", "provenance-level");
-  const mark = make(document, "span", "provenance-mark", words.mark);
+  const mark = make(document, "span", "provenance-mark", MARKS[level]);
   mark.dataset["level"] = level;
   mark.setAttribute("aria-hidden", "true");
   const text = make(document, "div");
   text.append(
-    make(document, "strong", "provenance-title", words.title),
-    make(document, "span", "provenance-earlier", "earlier result"),
-    make(document, "p", "", words.sentence),
+    make(document, "strong", "provenance-title", t(`level.${level}`)),
+    make(document, "span", "provenance-earlier", t("panel.earlier")),
+    make(document, "p", "", t(`level.${level}.sentence`)),
   );
   row.append(mark, text);
   return row;
@@ -96,37 +109,40 @@ function drawLevel(document, level) {
 
 /**
  * @param {Document} document
- * @param {import("./verdict.js").Cause} cause
+ * @param {import("./verdict.mjs").Cause} cause
  */
 function drawCause(document, cause) {
   const [recorded, now] = showPair(cause.recorded, cause.now);
   const box = make(document, "div", "provenance-cause");
-  const node = cause.nodeId === null ? "" : ` (node ${cause.nodeId})`;
-  const title = make(document, "p", "", "Most likely cause: ");
+  const node = cause.nodeId === null ? "" : ` ${t("panel.node", { id: cause.nodeId })}`;
+  const title = make(document, "p", "", `${t("panel.cause")} `);
   title.append(make(document, "strong", "provenance-kind", cause.kind), node);
   const values = make(document, "dl", "provenance-values");
   values.append(
-    make(document, "dt", "", "recorded"),
+    make(document, "dt", "", t("panel.recorded")),
     make(document, "dd", "provenance-recorded", recorded),
-    make(document, "dt", "", "now"),
+    make(document, "dt", "", t("panel.now")),
     make(document, "dd", "provenance-now", now),
   );
   box.append(title, values, make(document, "p", "provenance-quiet", cause.message));
-  if (cause.remedy) box.append(make(document, "p", "provenance-remedy", `What to do: ${cause.remedy}`));
+  if (cause.remedy) {
+    const remedy = t("panel.remedy", { text: cause.remedy });
+    box.append(make(document, "p", "provenance-remedy", remedy));
+  }
   return box;
 }
 
 /**
  * @param {Document} document
- * @param {readonly import("./verdict.js").Check[]} checks
+ * @param {readonly import("./verdict.mjs").Check[]} checks
  */
 function drawChecks(document, checks) {
   const list = make(document, "ul", "provenance-checks");
   for (const check of checks) {
     const item = make(document, "li");
-    const mark = make(document, "span", "provenance-mark", WORDS[check.level].mark);
+    const mark = make(document, "span", "provenance-mark", MARKS[check.level]);
     mark.dataset["level"] = check.level;
-    mark.setAttribute("title", WORDS[check.level].title);
+    mark.setAttribute("title", t(`level.${check.level}`));
     const text = make(document, "span");
     text.append(
       make(document, "strong", "", check.name),
@@ -149,21 +165,4 @@ function drawLines(document, title, lines) {
   list.append(...lines.map((line) => make(document, "li", "", line)));
   box.append(make(document, "strong", "", title), list);
   return box;
-}
-
-/**
- * Makes an element.
- *
- * @template {keyof HTMLElementTagNameMap} Tag
- * @param {Document} document
- * @param {Tag} tag
- * @param {string} [className]
- * @param {string} [text]
- * @returns {HTMLElementTagNameMap[Tag]} Not yet in the document.
- */
-function make(document, tag, className = "", text = "") {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
 }
