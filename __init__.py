@@ -24,16 +24,24 @@ async def comfy_entrypoint() -> ComfyExtension:
     collects = gc.isenabled()
     gc.disable()
     try:
-        from .adapter.host import add_get_route, add_post_route
+        from .adapter.host import add_get_route, add_post_route, keep_modules_fresh
         from .nodes.extension import ProvenanceExtension
+        from .routes.outputs import read_classes, read_outputs
         from .routes.preflight import read_preflight
         from .routes.progress import read_progress
-        from .routes.records import read_record
+        from .routes.records import compare, read_record
+        from .routes.settings import change, read
     finally:
         if collects:
             gc.enable()
 
     add_post_route("/provenance/record", read_record)
     add_post_route("/provenance/preflight", read_preflight)
+    add_post_route("/provenance/compare", compare)
     add_get_route("/provenance/progress/{prompt_id}", read_progress)
+    add_get_route("/provenance/outputs", read_outputs)
+    add_get_route("/provenance/classes", read_classes)
+    add_get_route("/provenance/settings", read)
+    add_post_route("/provenance/settings", change)
+    keep_modules_fresh()
     return ProvenanceExtension()

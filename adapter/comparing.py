@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..src.comfyui_provenance.comparison import compare_files
+from ..src.comfyui_provenance.record import JsonObject
 from ..src.comfyui_provenance.verdict import Report
-from .reading import read_image
+from .reading import named_reader, or_error, read_image
 
 
 def compare_uploads(first: str, second: str) -> Report:
@@ -19,3 +20,13 @@ def compare_uploads(first: str, second: str) -> Report:
         OSError: A file cannot be read.
     """
     return compare_files(read_image(first), read_image(second))
+
+
+def compare_named(first: str, second: str) -> JsonObject:
+    """Compare two image files that a client named; see `compare_uploads`.
+
+    Returns:
+        `report`; or `error` alone where a file cannot be read.
+    """
+    readers = named_reader(first), named_reader(second)
+    return or_error(lambda: {"report": compare_files(*(read() for read in readers)).to_json()})

@@ -105,7 +105,7 @@ def list_demotions(prompt: Prompt, runs: Mapping[NodeId, tuple[Run, ...]]) -> li
         found = [
             *(demotion for run in own for demotion in run.demotions),
             *_uses_outside(prompt, node, own, runs),
-            *_demotions_of_class(node),
+            *demotions_of_class(node.class_type),
             *_embedding_demotions(node),
         ]
         listed.extend(
@@ -194,14 +194,14 @@ def _type_at(prompt: Prompt, link: Link) -> str:
     return types[link.slot] if 0 <= link.slot < len(types) else ""
 
 
-def _demotions_of_class(node: Node) -> Iterator[Demotion]:
-    """Say what is known of a node's class."""
-    node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
+def demotions_of_class(class_type: str) -> Iterator[Demotion]:
+    """Say what is known of a class, whatever graph it is in."""
+    node_class = comfy_nodes.NODE_CLASS_MAPPINGS.get(class_type)
     if getattr(node_class, "API_NODE", False):
         yield Demotion(CauseKind.UNSEEDED_NODE, "runs on somebody else's machine")
-    if node.class_type in _UNSEEDED:
+    if class_type in _UNSEEDED:
         yield Demotion(CauseKind.UNSEEDED_NODE, "draws random numbers that no seed decides")
-    if node.class_type in _BY_MEMORY:
+    if class_type in _BY_MEMORY:
         yield Demotion(CauseKind.MEMORY, "divides its work by free memory")
 
 

@@ -25,7 +25,7 @@ from ..src.comfyui_provenance.record import (
     JsonValue,
     Material,
 )
-from ..src.comfyui_provenance.redaction import MARK, is_secret_name, redact_value
+from ..src.comfyui_provenance.redaction import MARK, is_secret_name
 from ..src.comfyui_provenance.verdict import CauseKind
 from .demotions import is_pinned_at, list_demotions
 from .digests import Patience
@@ -41,6 +41,11 @@ from .runs import Run, recall
 
 _FOREIGN: Final = ("samplings", "operations", "determinism", "warnings")
 """Fields with words of other packs and of ComfyUI."""
+
+_UNREDACTED: Final = (
+    "redaction is switched off on this server: keys and passwords of the graph, if it has any, are "
+    "in this file"
+)
 
 _VALUE_TYPES: Final = {bool: "BOOLEAN", float: "FLOAT", int: "INT", str: "STRING"}
 
@@ -95,11 +100,13 @@ def describe(
     runs = _recall_runs(digests, places_in_lists)
     outputs = _recall_outputs(digests, places_in_lists)
     values = _computed_values(original, outputs)
-    secrets = redacted.secrets | _computed_secrets(original, values)
+    secrets = redacted.secrets
+    if live.is_redacting:
+        secrets |= _computed_secrets(original, values)
     as_run = with_values(
         prompt,
         {
-            link: MARK if value in secrets else redact_value(value, secrets)
+            link: MARK if value in secrets else live.without_secrets(value, secrets)
             for link, value in values.items()
         },
     )
@@ -117,6 +124,8 @@ def describe(
     )
     samplings, entries, traces = _samplings(prompt, as_run, output.node_id, runs)
     warnings = [*_material_warnings(materials), *_redaction_warnings(places)]
+    if not live.is_redacting:
+        warnings.append(_UNREDACTED)
     for entry in entries:
         warnings.extend(str(text) for text in _list(entry, "warnings"))
     graph = dump_prompt(prompt)
@@ -152,7 +161,7 @@ def describe(
     }
     # What nodes and packs logged or set may repeat a secret.
     foreign: JsonObject = {name: document[name] for name in _FOREIGN}
-    shown = redact_value(foreign, secrets)
+    shown = live.without_secrets(foreign, secrets)
     document.update(shown if isinstance(shown, dict) else {})
     return Description(document, tuple(dict.fromkeys(warnings)))
 

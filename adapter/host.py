@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+from aiohttp import web
 from server import PromptServer
+
+from ..src.comfyui_provenance.record import JsonObject
+
+_EXTENSION: Final = f"/extensions/{Path(__file__).parents[1].name}/"
+"""Where core serves this pack's part of the page."""
 
 
 def add_prompt_handler(handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -24,3 +31,23 @@ def add_post_route(path: str, handler: Callable[[Any], Awaitable[Any]]) -> None:
 def add_get_route(path: str, handler: Callable[[Any], Awaitable[Any]]) -> None:
     """Serve a path for reading; see `add_post_route`."""
     PromptServer.instance.routes.get(path)(handler)
+
+
+def keep_modules_fresh() -> None:
+    """Let browsers ask whether the page's modules have changed; core says so of `.js` alone."""
+    PromptServer.instance.app.on_response_prepare.append(_say_no_cache)
+
+
+async def _say_no_cache(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path.startswith(_EXTENSION) and request.path.endswith(".mjs"):
+        response.headers["Cache-Control"] = "no-cache"
+
+
+def has_socket(client_id: str) -> bool:
+    """Tell whether a client of the page is connected."""
+    return client_id in PromptServer.instance.sockets
+
+
+def send_event(name: str, content: JsonObject, client_id: str) -> None:
+    """Send one client of the page an event, from any thread."""
+    PromptServer.instance.send_sync(name, content, client_id)

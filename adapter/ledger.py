@@ -6,21 +6,18 @@ digests alone: nothing of a prompt can be read from it.
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
-import folder_paths
-
 from ..src.comfyui_provenance.errors import PolicyError
 from ..src.comfyui_provenance.graph.prompt import Link, Prompt
 from ..src.comfyui_provenance.graph.trace import digest_graph
+from .private_files import private_path, read_private, reason
 
 _log = logging.getLogger(__name__)
 
-_FOLDER: Final = "provenance"
 _LEDGER_NAME: Final = "graphs.txt"
 _POLICY_NAME: Final = "policy.json"
 _lock = Lock()
@@ -52,15 +49,12 @@ def allowed(what: str) -> set[str]:
     Raises:
         PolicyError: The policy file is damaged; nothing is allowed by guessing.
     """
-    path = policy_path()
     try:
-        policy = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return set()
-    except (OSError, ValueError, RecursionError) as error:
-        raise PolicyError(f"{_POLICY_NAME}: cannot be read: {error}") from error
+        policy = read_private(_POLICY_NAME)
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{_POLICY_NAME}: cannot be read: {reason(error)}") from error
     key = f"allowed_{what}"
-    names = policy.get(key, []) if isinstance(policy, dict) else None
+    names = policy.get(key, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise PolicyError(f"{_POLICY_NAME}: expected a list of names as {key!r}")
     return set(names)
@@ -68,7 +62,7 @@ def allowed(what: str) -> set[str]:
 
 def policy_path() -> Path:
     """Give the file in which the server's owner allows packs."""
-    return Path(folder_paths.get_system_user_directory(_FOLDER)) / _POLICY_NAME
+    return private_path(_POLICY_NAME)
 
 
 def remember_digests(digests: set[str]) -> None:
@@ -104,4 +98,4 @@ def _load() -> set[str]:
 
 
 def _ledger_path() -> Path:
-    return policy_path().with_name(_LEDGER_NAME)
+    return private_path(_LEDGER_NAME)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,8 +14,10 @@ import nodes as comfy_nodes
 from ..src.comfyui_provenance.errors import GraphError
 from ..src.comfyui_provenance.graph.prompt import Link, Node, NodeId, Prompt, to_node
 from ..src.comfyui_provenance.graph.trace import NodeDigests
-from ..src.comfyui_provenance.redaction import Redacted, redact_prompt
+from ..src.comfyui_provenance.record import JsonValue
+from ..src.comfyui_provenance.redaction import Redacted, redact_prompt, redact_value
 from .node_classes import is_unique
+from .settings import REDACTION, is_on
 
 
 class LivePrompt:
@@ -102,11 +105,24 @@ class LivePrompt:
         return self._parsed[NodeId(node_id)]
 
     def redacted(self) -> Redacted:
-        """Give all nodes without their secrets, as ComfyUI holds them."""
+        """Give all nodes without their secrets, as ComfyUI holds them.
+
+        Where the owner has switched redaction off they keep them, and nothing counts as a secret.
+        """
         nodes = self._grown()
         if self._redacted is None or self._redacted[0] != len(nodes):
-            self._redacted = len(nodes), redact_prompt(nodes)
+            found = redact_prompt(nodes) if self.is_redacting else Redacted(nodes, (), frozenset())
+            self._redacted = len(nodes), found
         return self._redacted[1]
+
+    @cached_property
+    def is_redacting(self) -> bool:
+        """Whether secrets are taken out, for the whole of this prompt."""
+        return is_on(REDACTION)
+
+    def without_secrets(self, value: JsonValue, secrets: Collection[str] = ()) -> JsonValue:
+        """Take the secrets out of what is written beside the graph; see `redact_value`."""
+        return redact_value(value, secrets) if self.is_redacting else value
 
     def has(self, node_id: str) -> bool:
         """Tell whether there is such a node."""

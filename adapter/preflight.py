@@ -18,7 +18,7 @@ from ..src.comfyui_provenance.environment import (
     compare_fingerprints,
 )
 from ..src.comfyui_provenance.errors import PolicyError, ProvenanceError, SeedError
-from ..src.comfyui_provenance.files import RecordedFile, parse_file
+from ..src.comfyui_provenance.files import RecordedFile
 from ..src.comfyui_provenance.graph.prompt import Prompt
 from ..src.comfyui_provenance.preflight import MissingNode, PlacedMaterial, Preflight
 from ..src.comfyui_provenance.record import JsonObject, Material, Record
@@ -32,6 +32,7 @@ from .node_classes import pack_folder, pack_of
 from .places import locate
 from .policy import refuse_unsafe, without_outputs
 from .probes import capture_environment, capture_fingerprint
+from .reading import Reader, or_error
 from .tolerances import has_controls
 
 _TOLD: Final = 50
@@ -43,24 +44,17 @@ _measured: list[JsonObject] = []
 """This server's fingerprint, once it was measured for a preflight."""
 
 
-def preflight(data: bytes, name: str) -> JsonObject:
+def preflight(read: Reader) -> JsonObject:
     """Say what can be expected of a rerun of an image, as JSON.
 
     Args:
-        data: The image file.
-        name: Its file name: of a stock graph that saves several images, it tells which it is.
+        read: Gives the image. Its file name tells, of a stock graph that saves several images,
+            which of them it is.
 
     Returns:
         What `Preflight.to_json` gives; or `error` alone for a file that cannot be read.
     """
-    try:
-        image = parse_file(name, data)
-        return preflight_of(image, Hurry(), _fingerprint()).to_json()
-    except (ProvenanceError, RecursionError) as error:
-        return {"error": str(error)}
-    except OSError as error:
-        # Without the path, which is this server's.
-        return {"error": f"a file of this server cannot be read: {error.strerror}"}
+    return or_error(lambda: preflight_of(read(), Hurry(), _fingerprint()).to_json())
 
 
 def preflight_of(

@@ -32,6 +32,7 @@ from .ledger import remember_digests
 from .live_prompt import LivePrompt, begin_prompt, end_prompt, live_prompt
 from .loaded_files import forget_queued, note_load, note_queued, now_ns
 from .materials import find_files, find_files_of
+from .node_states import tell_at_end
 from .outputs import keep_outputs, recall_outputs
 from .reproduce import forget_jobs
 from .stock_saves import (
@@ -60,6 +61,7 @@ class PromptWatcher(Caching.CacheProvider):
         self._extra_pnginfo: Any = None
         self._files: set[str] = set()
         self._started_ns: int | None = None
+        self._ending: asyncio.Task[None] | None = None
         watch_fallbacks()
 
     def begin(self, prompt_id: str) -> None:
@@ -77,6 +79,7 @@ class PromptWatcher(Caching.CacheProvider):
                 queued = begin_prompt(item[2])
                 for output_id in item[4]:
                     self._note(queued, output_id)
+                self._ending = tell_at_end(item)
 
     def come_back(self) -> None:
         """Be told of prompts again, and begin with the one that runs if that was not told."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeAlias
 
 import folder_paths
 
 from ..src.comfyui_provenance import limits
 from ..src.comfyui_provenance.compare import judge
-from ..src.comfyui_provenance.errors import LimitError, ProvenanceError
-from ..src.comfyui_provenance.files import RecordedFile, parse_file, read_file
+from ..src.comfyui_provenance.errors import ContainerError, LimitError, ProvenanceError
+from ..src.comfyui_provenance.files import (
+    RecordedFile,
+    Sidecar,
+    parse_file,
+    read_file,
+    with_sidecar,
+)
 from ..src.comfyui_provenance.pixels import Pixels, decode_pixels
-from ..src.comfyui_provenance.record import JsonObject, summarise
+from ..src.comfyui_provenance.plain_text import to_plain
+from ..src.comfyui_provenance.record import SIDECAR, JsonObject, summarise
+
+Reader: TypeAlias = Callable[[], RecordedFile]
+"""Reads an image file that a client sent or named; raises what `read_file` raises."""
 
 
 def list_images() -> list[str]:
@@ -64,16 +76,64 @@ def describe_image(name: str) -> tuple[str, str]:
     return record.dump(), summarise(record)
 
 
-def inspect_image(data: bytes) -> JsonObject:
+def named_reader(name: str) -> Reader:
+    """Give what reads a file of this server by the name that a client gave.
+
+    Args:
+        name: As ComfyUI names uploads; refused where it leads out of its folder or to no file.
+    """
+
+    def read() -> RecordedFile:
+        if not _is_name(name) or not has_image(name):
+            # One answer for both: nobody learns what else is on this machine.
+            raise ContainerError(f"expected an image of this server, got '{to_plain(name)}'")
+        return read_image(name)
+
+    return read
+
+
+def sent_reader(name: str, data: bytes, sidecar: Sidecar | None = None) -> Reader:
+    """Give what reads a file that a client sent.
+
+    Args:
+        name: Its file name, from the client; it opens nothing.
+        data: Its bytes.
+        sidecar: The file that lay beside it, if the client sent that, too.
+    """
+
+    def read() -> RecordedFile:
+        file = parse_file(name[: limits.NAME_CHARS], data)
+        return file if sidecar is None else with_sidecar(file, sidecar)
+
+    return read
+
+
+def sidecar_name(name: str) -> str:
+    """Give the name of the file beside an image that holds its record."""
+    return f"{PurePosixPath(name).stem}{SIDECAR}"
+
+
+def or_error(ask: Callable[[], JsonObject]) -> JsonObject:
+    """Answer a client's question about a file; `error` alone where it cannot be read."""
+    try:
+        return ask()
+    except (ProvenanceError, RecursionError) as error:
+        return {"error": str(error)}
+    except OSError as error:
+        # Without the path, which is this server's.
+        return {"error": f"a file of this server cannot be read: {error.strerror}"}
+
+
+def inspect_image(read: Reader) -> JsonObject:
     """Say what an image file carries, as JSON; never raises for a file's content.
 
     Returns:
         `record`, `report` and `summary`; or `error` alone for a file that cannot be read.
     """
-    try:
-        image = parse_file("the file", data)
-    except (ProvenanceError, RecursionError) as error:
-        return {"error": str(error)}
+    return or_error(lambda: _inspect(read()))
+
+
+def _inspect(image: RecordedFile) -> JsonObject:
     if image.record is None:
         problem = str(image.problem) if image.problem is not None else None
         return {"record": None, "report": None, "summary": problem}
@@ -83,3 +143,9 @@ def inspect_image(data: bytes) -> JsonObject:
         "report": judge(integrity.checks, integrity.causes, None).to_json(),
         "summary": summarise(image.record),
     }
+
+
+def _is_name(name: str) -> bool:
+    """Tell whether a client's text can be a name below a folder: short, and never absolute."""
+    is_absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor
+    return 0 < len(name) <= limits.NAME_CHARS and not is_absolute

@@ -43,6 +43,8 @@ from .probes import capture_fingerprint
 from .reading import read_image
 from .reruns import Comparison, describe_rerun
 from .substitution import Substituted, substitute
+from .temp_images import show_pictures
+from .verdicts import note_verdict
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +93,24 @@ class Unrunnable:
     reproduced: Any
     original: Any
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a reproduction came to.
+
+    Attributes:
+        reproduced: IMAGE of shape (1, height, width, 3).
+        original: The same of the file; of a sidecar, which has none, what blocks the nodes that
+            wait for it.
+        report: The verdict.
+        pictures: Where the page finds what was compared.
+    """
+
+    reproduced: torch.Tensor
+    original: Any
+    report: Report
+    pictures: list[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +210,7 @@ async def plan_reproduction(name: str, node_id: str) -> Plan | Unrunnable:
 
 def finish_reproduction(
     key: str, batches: Sequence[torch.Tensor], node_id: str, dynprompt: Any
-) -> tuple[torch.Tensor, Any, Report]:
+) -> Finished:
     """Compare what a rebuilt graph gave with the image it came from.
 
     Args:
@@ -198,10 +218,6 @@ def finish_reproduction(
         batches: IMAGE tensors, one for each element of a list.
         node_id: The node that ends the rebuilt graph.
         dynprompt: The running prompt, from `Hidden.dynprompt`.
-
-    Returns:
-        The reproduced image and the original, both of shape (1, height, width, 3), and the
-        report. The original of a sidecar is blocked: there is none.
 
     Raises:
         RecordError: There is no such reproduction.
@@ -214,7 +230,9 @@ def finish_reproduction(
     frames = [to_pixels_like(batch, expected) for batch in batches]
     comparison = job.compare(live_prompt(dynprompt), node_id.removesuffix(_RESULT))
     report, found = judge_images(job.image, frames, job.rerun, comparison)
-    return to_image(found), _original_of(job.image), report
+    note_verdict(job.image, report.level)
+    pictures = show_pictures(found, job.image.pixels)
+    return Finished(to_image(found), _original_of(job.image), report, pictures)
 
 
 def _unrunnable(
@@ -222,6 +240,7 @@ def _unrunnable(
 ) -> Unrunnable:
     """Tell what keeps a graph from running, and give nothing in the place of its image."""
     report = judge_unrunnable(image, missing, details)
+    note_verdict(image, report.level)
     return Unrunnable(ExecutionBlocker(None), _original_of(image), report)
 
 

@@ -114,6 +114,13 @@ def recall(run_digest: str, list_index: int | None) -> tuple[Run, ...]:
         return tuple(runs.get(place, ())) if place is not None else ()
 
 
+def recall_all(run_digest: str) -> tuple[Run, ...]:
+    """Give the reports of a computation on every element of a list, in order; see `recall`."""
+    with _lock:
+        runs = _runs.get(run_digest, {})
+        return tuple(run for place in sorted(runs) for run in runs[place])
+
+
 def _keep(digest: str, list_index: int, run: Run) -> None:
     with _lock:
         kept = _runs.setdefault(digest, {})

@@ -29,12 +29,13 @@ from ..src.comfyui_provenance.pixels import (
     encode_webp,
 )
 from ..src.comfyui_provenance.record import SIDECAR, JsonObject, Subject
-from ..src.comfyui_provenance.redaction import redact_value
 from .describing import describe, list_index
 from .digests import Patience
 from .images import to_pixels, without_alpha
 from .live_prompt import LivePrompt, live_prompt
 from .output_files import Draft, OutputName, plan_output, publish, remove_stale, write_draft
+from .settings import SIDECAR as SIDECAR_SETTING
+from .settings import is_on
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +158,8 @@ def save_images(
         images: IMAGE of shape (batch, height, width, channels).
         prefix: As core's Save Image takes it.
         image_format: How to encode them.
-        sidecar: Whether to write the record beside the image, too.
+        sidecar: Whether to write the record beside the image, too; the server's owner can have
+            that for all images.
         parameters: Whether to write the text that A1111 and Civitai read, too.
         node_id: The saving node.
         input_name: The input of that node that the images came through.
@@ -179,7 +181,8 @@ def save_images(
         document = _describe(live, node_id, input_name, saved.warnings)
     if isinstance(document, dict) and "workflow" in hosts:
         document["workflow_sha256"] = digest_text(hosts["workflow"]).hex
-    made = _Made(image_format, hosts, document, len(images), list_index(), parameters, sidecar)
+    beside = sidecar or is_on(SIDECAR_SETTING)
+    made = _Made(image_format, hosts, document, len(images), list_index(), parameters, beside)
     remove_stale(name.folder)
     with closing(_encode_all(images, name, made)) as encoded:
         _publish_all(encoded, name, saved)
@@ -206,7 +209,7 @@ def _host_texts(
         return texts
     for keyword, value in {"prompt": shown, **extra}.items():
         try:
-            text = value if keyword == "prompt" else redact_value(value, secrets)
+            text = value if keyword == "prompt" else live.without_secrets(value, secrets)
             texts[str(keyword)] = json.dumps(text)
         # Another pack put it there, and it must not cost the user the image.
         except Exception as error:  # noqa: BLE001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -15,13 +16,28 @@ from .judging import expected_digest, judge_images
 from .live_prompt import live_prompt
 from .reading import read_image
 from .reruns import Comparison, describe_input
+from .temp_images import show_pictures
 
 _IMAGES: Final = "images"
 
 
-def verify_images(
-    images: torch.Tensor, reference: str, dynprompt: Any, node_id: str
-) -> tuple[Report, torch.Tensor]:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a comparison came to.
+
+    Attributes:
+        report: The verdict.
+        difference: The absolute difference as an IMAGE of one frame; black where the geometry
+            differs, since nothing can be subtracted.
+        pictures: Where the page finds what was compared.
+    """
+
+    report: Report
+    difference: torch.Tensor
+    pictures: list[dict[str, str]]
+
+
+def verify_images(images: torch.Tensor, reference: str, dynprompt: Any, node_id: str) -> Verified:
     """Compare images with a reference file, its record and this machine's files.
 
     Args:
@@ -29,10 +45,6 @@ def verify_images(
         reference: The file, as ComfyUI names uploads.
         dynprompt: The running prompt, from `Hidden.dynprompt`, which made the images.
         node_id: The node that compares them, at its input `images`.
-
-    Returns:
-        The report, and the absolute difference as an IMAGE of one frame; black where the
-        geometry differs, since nothing can be subtracted.
 
     Raises:
         ProvenanceError: The file cannot be read, or the batch lacks the recorded image.
@@ -43,9 +55,10 @@ def verify_images(
     comparison = _compare(image, dynprompt, node_id)
     report, found = judge_images(image, [frames], None, comparison)
     try:
-        return report, to_image(difference_image(image.decoded(), found))
+        difference = to_image(difference_image(image.decoded(), found))
     except (ValueError, NoRecordError):
-        return report, torch.zeros_like(to_image(found))
+        difference = torch.zeros_like(to_image(found))
+    return Verified(report, difference, show_pictures(found, image.pixels))
 
 
 def _compare(image: RecordedFile, dynprompt: Any, node_id: str) -> Comparison | None:

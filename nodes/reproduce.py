@@ -60,7 +60,7 @@ class ProvenanceReproduce(io.ComfyNode):
     async def execute(cls, image: str) -> io.NodeOutput:
         plan = await plan_reproduction(image, cls.hidden.unique_id)
         if isinstance(plan, Unrunnable):
-            return _tell(plan.reproduced, plan.original, plan.report)
+            return _tell(plan.reproduced, plan.original, plan.report, [])
         links = [[plan.result_id, slot] for slot in range(len(_outputs()))]
         return io.NodeOutput(*links, expand=plan.expansion)
 
@@ -85,18 +85,22 @@ class ProvenanceReproduceResult(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: list[Tensor], job: list[str]) -> io.NodeOutput:
-        reproduced, original, report = finish_reproduction(
-            job[0], images, cls.hidden.unique_id, cls.hidden.dynprompt
-        )
-        return _tell(reproduced, original, report)
+        done = finish_reproduction(job[0], images, cls.hidden.unique_id, cls.hidden.dynprompt)
+        return _tell(done.reproduced, done.original, done.report, done.pictures)
 
 
-def _tell(reproduced: Any, original: Any, report: Report) -> io.NodeOutput:
+def _tell(
+    reproduced: Any, original: Any, report: Report, pictures: list[dict[str, str]]
+) -> io.NodeOutput:
     """Give both images and the report, and show it."""
     return io.NodeOutput(
         reproduced,
         original,
         report.match,
         report.summary(),
-        ui={"provenance_report": [report.to_json()], "text": [report.summary()]},
+        ui={
+            "provenance_report": [report.to_json()],
+            "provenance_images": pictures,
+            "text": [report.summary()],
+        },
     )

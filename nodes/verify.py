@@ -49,14 +49,17 @@ class ProvenanceVerify(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, reference: str, on_mismatch: str = "report") -> io.NodeOutput:
-        report, difference = verify_images(
-            images, reference, cls.hidden.dynprompt, cls.hidden.unique_id
-        )
+        verified = verify_images(images, reference, cls.hidden.dynprompt, cls.hidden.unique_id)
+        report = verified.report
         if on_mismatch == "fail" and not report.match:
             raise ValueError(report.summary())
         return io.NodeOutput(
             report.match,
             report.summary(),
-            difference,
-            ui={"provenance_report": [report.to_json()], "text": [report.summary()]},
+            verified.difference,
+            ui={
+                "provenance_report": [report.to_json()],
+                "provenance_images": verified.pictures,
+                "text": [report.summary()],
+            },
         )

@@ -1,4 +1,4 @@
-"""Read the record of an image that a client sends; nothing is stored and nothing is run."""
+"""Say what images carry and what tells two apart; nothing is stored and nothing is run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ import asyncio
 
 from aiohttp import web
 
+from ..adapter.comparing import compare_named
 from ..adapter.reading import inspect_image
-
-_BAD_REQUEST = 400
+from .requests import answer, read_question, read_source, refusal
 
 
 async def read_record(request: web.Request) -> web.Response:
     """Answer with the record of an image file and what it says about itself.
 
-    The body is the file, bounded by the server's own limit on uploads. The answer has
-    `record` (`null` if the file carries none), `report` and `summary`; a file that cannot be
-    read is answered 400 with `error`.
+    `read_source` says where the file is from. The answer has `record` (`null` if the file carries
+    none), `report` and `summary`; a file that cannot be read is answered 400 with `error`.
     """
-    data = await request.read()
+    read = await read_source(request)
     # Decoding a large image takes seconds: not on the thread that serves every other client.
-    answer = await asyncio.to_thread(inspect_image, data)
-    return web.json_response(answer, status=_BAD_REQUEST if "error" in answer else 200)
+    return answer(await asyncio.to_thread(inspect_image, read))
+
+
+async def compare(request: web.Request) -> web.Response:
+    """Answer with what tells two image files of this server apart, as the node of that name does.
+
+    The body is `{"first": NAME, "second": NAME}`, named as ComfyUI names uploads. The answer has
+    `report`; files that cannot be compared are answered 400 with `error`.
+    """
+    question = await read_question(request)
+    first, second = question.get("first"), question.get("second")
+    if not isinstance(first, str) or not isinstance(second, str):
+        raise refusal("expected the names of two images as 'first' and 'second'")
+    return answer(await asyncio.to_thread(compare_named, first, second))

@@ -146,7 +146,7 @@ def read_file(path: Path, *, beside: bool = True) -> RecordedFile:
         OSError: It cannot be read.
     """
     file = parse_file(path.name, _read_bounded(path, limits.IMAGE_FILE_BYTES))
-    return _with_sidecar(file, path.with_name(path.stem + SIDECAR)) if beside else file
+    return _with_sidecar_at(file, path.with_name(path.stem + SIDECAR)) if beside else file
 
 
 def parse_file(name: str, data: bytes) -> RecordedFile:
@@ -182,40 +182,53 @@ def _read_bounded(path: Path, limit_bytes: int) -> bytes:
     return data
 
 
-def _with_sidecar(file: RecordedFile, path: Path) -> RecordedFile:
-    """Take the record of an image from the sidecar beside it, where its own one is not whole."""
-    record = file.record
-    if record is not None and (record.is_redacted or not record.lacks_graph):
+def with_sidecar(file: RecordedFile, sidecar: Sidecar) -> RecordedFile:
+    """Take the record of an image from a sidecar, where its own one is not whole."""
+    if not _wants_sidecar(file):
         return file
-    if file.pixels is None or file.is_damaged:
-        return file  # damaged: what it was is for the reader of the sidecar to ask
     try:
-        data = _read_bounded(path, limits.TEXT_BYTES)
-    except FileNotFoundError:
-        return file
-    except OSError as error:
-        # Without the error's own words, which name the folder of a server.
-        return _without_sidecar(file, path, str(error.strerror))
-    except LimitError as error:
-        return _without_sidecar(file, path, str(error))
-    try:
-        whole = parse_record(data)
+        whole = parse_record(sidecar.data)
     except ProvenanceError as error:
-        return _without_sidecar(file, path, str(error))
+        return _without_sidecar(file, sidecar.name, str(error))
     if file.digest is not None:
         whole = whole.read_for(file.digest)
     return replace(
         file,
         record=whole,
         problem=None,
-        sidecar=Sidecar(path.name, data),
-        own=record,
-        notes=(f"the record is that of the sidecar {path.name}",),
+        sidecar=sidecar,
+        own=file.record,
+        notes=(f"the record is that of the sidecar {sidecar.name}",),
     )
 
 
-def _without_sidecar(file: RecordedFile, path: Path, reason: str) -> RecordedFile:
-    return replace(file, notes=(f"the sidecar {path.name} cannot be read: {reason}",))
+def _wants_sidecar(file: RecordedFile) -> bool:
+    """Tell whether a sidecar says more than the file itself."""
+    record = file.record
+    if record is not None and (record.is_redacted or not record.lacks_graph):
+        return False
+    # Damaged: what it was is for the reader of the sidecar to ask.
+    return file.pixels is not None and not file.is_damaged
+
+
+def _with_sidecar_at(file: RecordedFile, path: Path) -> RecordedFile:
+    """Take the record of an image from the sidecar beside it; see `with_sidecar`."""
+    if not _wants_sidecar(file):
+        return file
+    try:
+        data = _read_bounded(path, limits.TEXT_BYTES)
+    except FileNotFoundError:
+        return file
+    except OSError as error:
+        # Without the error's own words, which name the folder of a server.
+        return _without_sidecar(file, path.name, str(error.strerror))
+    except LimitError as error:
+        return _without_sidecar(file, path.name, str(error))
+    return with_sidecar(file, Sidecar(path.name, data))
+
+
+def _without_sidecar(file: RecordedFile, name: str, reason: str) -> RecordedFile:
+    return replace(file, notes=(f"the sidecar {name} cannot be read: {reason}",))
 
 
 def _check_sidecar(own: Record, whole: Record) -> Check:

@@ -9,7 +9,7 @@ import pytest
 from comfyui_provenance import limits
 from comfyui_provenance.digest import digest_bytes
 from comfyui_provenance.errors import ContainerError, LimitError, NoRecordError, RecordError
-from comfyui_provenance.files import read_file
+from comfyui_provenance.files import Sidecar, parse_file, read_file, with_sidecar
 from comfyui_provenance.pixels import digest_pixels
 from comfyui_provenance.record import KEYWORD, seal
 
@@ -64,6 +64,24 @@ def test_whoever_reads_the_file_alone_gets_its_own_record(tmp_path: Path) -> Non
     assert read_file(path, beside=False).record == own
     assert read_file(path).record == seal(WHOLE)
     assert read_file(path).own == own
+
+
+@pytest.mark.parametrize(
+    ("image", "sidecar"),
+    [
+        pytest.param(png_of_record(seal(without_graph(WHOLE))), seal(WHOLE).dump(), id="lacking"),
+        pytest.param(image_file("PNG", IMAGE), seal(WHOLE).dump(), id="bare"),
+        pytest.param(png_of_record(seal(WHOLE)), seal(WHOLE).dump(), id="whole"),
+        pytest.param(image_file("PNG", IMAGE), "{damaged", id="damaged sidecar"),
+    ],
+)
+def test_a_sidecar_in_memory_is_read_like_the_one_beside_the_file(
+    tmp_path: Path, image: bytes, sidecar: str
+) -> None:
+    path = in_folder(tmp_path, image, sidecar)
+    beside = Sidecar("fox.provenance.json", sidecar.encode("ascii"))
+
+    assert with_sidecar(parse_file("fox.png", image), beside) == read_file(path)
 
 
 def test_a_whole_record_in_the_file_stands_whatever_is_beside_it(tmp_path: Path) -> None:
