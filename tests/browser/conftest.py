@@ -11,11 +11,14 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from support import prompts
-from support.editor import Editor
-from support.server import ComfyServer
+from support.editor import CHROMIUM_ARGUMENTS, Editor
+from support.server import ComfyServer, folder_from
 
+OWN_FRONTEND = "1.47.12"
+"""The one that ComfyUI's requirements name."""
+
+FRONTENDS = ("1.45.21", OWN_FRONTEND, "1.58.1")
 HERE = Path(__file__).parent
-CHROMIUM_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,8 +55,42 @@ def editor_of(browser: Browser, server: ComfyServer) -> Iterator[Callable[[str],
 @pytest.fixture(params=["classic", "vue"])
 def editor(request: pytest.FixtureRequest, editor_of: Callable[[str], Editor]) -> Iterator[Editor]:
     """An empty graph; the test fails if the page threw anything meanwhile."""
-    editor = editor_of(request.param)
+    yield from emptied(editor_of(request.param))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(version, mode) for version in FRONTENDS for mode in ("classic", "vue")],
+    ids=lambda param: "-".join(param),
+)
+def page_of_version(
+    request: pytest.FixtureRequest,
+    browser: Browser,
+    server_with: Callable[..., ComfyServer],
+    editor_of: Callable[[str], Editor],
+) -> Iterator[Editor]:
+    """The page of each version of the frontend that is supported, in each mode."""
+    version, mode = request.param
+    if version == OWN_FRONTEND:
+        yield editor_of(mode)
+        return
+    root = folder_from("PROVENANCE_FRONTENDS") / version / "comfyui_frontend_package" / "static"
+    server = server_with("--front-end-root", str(root))
+    editor = Editor(browser, server, vue_nodes=mode == "vue")
+    yield editor
+    editor.close()
+
+
+@pytest.fixture
+def any_editor(page_of_version: Editor) -> Iterator[Editor]:
+    """An empty graph, as `editor`, in every supported frontend."""
+    yield from emptied(page_of_version)
+
+
+def emptied(editor: Editor) -> Iterator[Editor]:
+    """Give a page with an empty graph and without cards, and see that it threw nothing."""
     editor.clear()
+    editor.close_cards()
     yield editor
     problems, editor.problems = editor.problems, []
     assert problems == []

@@ -56,11 +56,11 @@ def larger(server: ComfyServer) -> bytes:
     return path.read_bytes()
 
 
-def take(editor: Editor, file: Path) -> None:
-    """Save a picture of the graph with few enough colours to be small."""
-    with Image.open(io.BytesIO(editor.screenshot())) as shot:
-        height_px = round(shot.height * WIDTH_PX / shot.width)
-        small = shot.convert("RGB").resize((WIDTH_PX, height_px), Image.Resampling.LANCZOS)
+def take(picture: bytes, file: Path, width_px: int = WIDTH_PX) -> None:
+    """Save a picture with few enough colours to be small."""
+    with Image.open(io.BytesIO(picture)) as shot:
+        height_px = round(shot.height * width_px / shot.width)
+        small = shot.convert("RGB").resize((width_px, height_px), Image.Resampling.LANCZOS)
     few = small.quantize(COLOURS, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
 
@@ -94,7 +94,7 @@ def test_a_graph_that_has_saved_an_image(
         "() => app.graph.nodes.some((n) => n.type === 'ProvenanceSaveImage' && n.imgs?.length)"
     )
 
-    take(editor, folder / "graph.png")
+    take(editor.screenshot(), folder / "graph.png")
 
 
 @pytest.mark.parametrize("level", ["bitwise", "mismatch"])
@@ -114,4 +114,58 @@ def test_a_verdict(sharp_editor: Editor, folder: Path, larger: bytes, level: str
         "() => app.graph.nodes.filter((n) => n.type === 'PreviewImage').every((n) => n.imgs)"
     )
 
-    take(editor, folder / f"verdict-{level}.png")
+    take(editor.screenshot(), folder / f"verdict-{level}.png")
+
+
+@pytest.fixture(params=["dark", "light"])
+def theme(request: pytest.FixtureRequest, sharp_editor: Editor) -> Iterator[str]:
+    """The page in one of ComfyUI's themes."""
+    set_theme = "(theme) => app.extensionManager.setting.set('Comfy.ColorPalette', theme)"
+    sharp_editor.page.evaluate(set_theme, request.param)
+    yield request.param
+    sharp_editor.page.evaluate(set_theme, "dark")
+
+
+def test_from_the_drop_to_the_verdict(
+    sharp_editor: Editor, folder: Path, larger: bytes, tmp_path: Path, theme: str
+) -> None:
+    editor, page = sharp_editor, sharp_editor.page
+    editor.clear()
+    editor.close_cards()
+    file = tmp_path / "fox.png"
+    file.write_bytes(edit_graph(larger, set_input("sampler", "cfg", 7.1)))
+
+    editor.drop(file)
+    card = editor.card("fox.png")
+    expect(card).to_contain_text("ready")
+    take(page.screenshot(), folder / f"card-{theme}.png")
+    card.get_by_role("button", name="Reproduce and verify", exact=True).click()
+    expect(card).to_have_attribute("data-level", "mismatch", timeout=60_000)
+    card.get_by_role("button", name="Show images and report").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("img").first).to_be_visible()
+    page.wait_for_timeout(300)
+    take(page.screenshot(), folder / f"viewer-{theme}.png")
+    dialog.get_by_text("Difference").first.click()
+    page.wait_for_timeout(300)
+    take(page.screenshot(), folder / f"difference-{theme}.png")
+    page.keyboard.press("Escape")
+    editor.close_cards()
+
+
+def test_what_made_an_image(
+    sharp_editor: Editor, folder: Path, larger: bytes, tmp_path: Path, theme: str
+) -> None:
+    editor, page = sharp_editor, sharp_editor.page
+    editor.clear()
+    editor.close_cards()
+    file = tmp_path / "fox.png"
+    file.write_bytes(larger)
+
+    editor.drop(file)
+    editor.card("fox.png").get_by_role("button", name="What made it").click()
+    expect(page.locator(".provenance-sidebar")).to_contain_text("euler")
+    editor.close_cards()
+    page.wait_for_timeout(500)
+
+    take(page.screenshot(), folder / f"sidebar-{theme}.png")

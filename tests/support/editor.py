@@ -22,6 +22,7 @@ SETTINGS = {
     "Comfy.Minimap.Visible": False,
     "Comfy.ColorPalette": "dark",
 }
+CHROMIUM_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 LOAD_TIMEOUT_MS = 120_000
 DROP_AT = (700, 640)
 """A place of the canvas that the tests keep free of nodes."""
@@ -60,9 +61,16 @@ class Editor:
         self.page.route("**/*", self._stay_here)
         self._devtools = context.new_cdp_session(self.page)
         self.page.goto(server.url, timeout=LOAD_TIMEOUT_MS)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until a page that was loaded has a graph."""
         ready = "() => window.app?.extensionManager && window.app.graph && window.app.canvas"
         self.page.wait_for_function(ready, timeout=LOAD_TIMEOUT_MS)
         self.page.wait_for_selector("[data-testid=queue-button]", timeout=LOAD_TIMEOUT_MS)
+        # While the page loads, this lies over everything and would take what is dropped.
+        mask = ".p-blockui-mask-document"
+        self.page.wait_for_selector(mask, state="detached", timeout=LOAD_TIMEOUT_MS)
 
     def close(self) -> None:
         """Close the page."""
@@ -185,10 +193,15 @@ class Editor:
         """Open a file with the page's own Open."""
         self.page.set_input_files("#comfy-file-input", file)
 
-    def drop(self, file: Path) -> None:
-        """Drop a file on a free place of the canvas, with events that the browser trusts."""
-        dragged = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
-        x, y = DROP_AT
+    def drop(self, *files: Path, at: tuple[float, float] = DROP_AT) -> None:
+        """Drop files on a place of the page, with events that the browser trusts.
+
+        Args:
+            *files: as they lie on the disk.
+            at: in CSS pixels; a place of the canvas that has no node if not given.
+        """
+        dragged = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        x, y = at
         for kind in ("dragEnter", "dragOver", "drop"):
             event = {"type": kind, "x": x, "y": y, "data": dragged}
             self._devtools.send("Input.dispatchDragEvent", event)
@@ -199,6 +212,40 @@ class Editor:
         """Find what a node of this pack shows in itself."""
         attribute = f'[data-level="{level}"]' if level else ""
         return self.page.locator(f".provenance-content{attribute}")
+
+    def card(self, name: str | None = None) -> Locator:
+        """Find the card of a file, or every card."""
+        cards = self.page.locator(".provenance-card")
+        return cards if name is None else cards.filter(has_text=name)
+
+    def close_cards(self) -> None:
+        """Take every card away, as a user does."""
+        close = self.card().locator(".provenance-close")
+        while close.count():
+            close.first.click()
+
+    def draw(self) -> None:
+        """Wait until the canvas was drawn, and knows which nodes can be seen where."""
+        frame = "() => new Promise((resolve) => requestAnimationFrame(resolve))"
+        for _ in range(10):
+            self.page.evaluate(frame)
+
+    def place_of(self, node_id: str) -> tuple[float, float]:
+        """Give the middle of a node, in CSS pixels of the page."""
+        x, y = self.page.evaluate(
+            """(id) => {
+                const node = app.graph.getNodeById(id);
+                const { canvas, ds } = app.canvas;
+                const frame = canvas.getBoundingClientRect();
+                const [x, y] = [0, 1].map((at) => node.pos[at] + node.size[at] / 2);
+                return [
+                    (x + ds.offset[0]) * ds.scale + frame.x,
+                    (y + ds.offset[1]) * ds.scale + frame.y,
+                ];
+            }""",
+            node_id,
+        )
+        return x, y
 
     def screenshot(self) -> bytes:
         """Take a picture of the whole graph and nothing else of the page, as PNG."""
