@@ -103,9 +103,9 @@ class Card {
     this.actions = make(document, "div", "provenance-card-actions");
     this.element.append(head, this.line, this.bar, this.actions);
     this.element.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.close();
-      // The page has shortcuts of its own, such as Ctrl+Enter.
+      if (event.key !== "Escape") return;
       event.stopPropagation();
+      this.close();
     });
     this.showActions([]);
   }

@@ -27,7 +27,11 @@ const LIFE_MS = 20_000;
  * @type {WeakSet<HTMLInputElement>}
  */
 const numbers = new WeakSet();
-/** @type {Set<string>} */
+/**
+ * Numbers that the user has been told of: as typed, and as they would be sent.
+ *
+ * @type {Set<string>}
+ */
 const told = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let typing;
@@ -56,7 +60,8 @@ export function findRounded(text) {
 }
 
 /**
- * Lists the seeds of a node that are so large that the page cannot tell them from others.
+ * Lists the seeds of a node that are so large that the page cannot tell them from others, but not
+ * those that the user was told of while typing.
  *
  * @param {GraphNode} node
  * @returns {number[]} As the page holds them.
@@ -64,7 +69,8 @@ export function findRounded(text) {
 export function largeSeeds(node) {
   return (node.widgets ?? []).flatMap(({ name, value }) => {
     if (!SEEDS.includes(name) || typeof value !== "number") return [];
-    return Math.abs(value) > Number.MAX_SAFE_INTEGER ? [value] : [];
+    const isLarge = Math.abs(value) > Number.MAX_SAFE_INTEGER;
+    return isLarge && !told.has(JSON.stringify(value)) ? [value] : [];
   });
 }
 
@@ -110,7 +116,7 @@ function look(event) {
 function tell(text) {
   const sent = findRounded(text);
   if (sent === null || told.has(text)) return;
-  told.add(text);
+  told.add(text).add(sent);
   app.extensionManager.toast.add({
     severity: "warn",
     summary: t("seeds.title"),

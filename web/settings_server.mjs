@@ -124,7 +124,11 @@ function drawSwitch(label, onChange) {
   element.type = "checkbox";
   element.setAttribute("role", "switch");
   element.setAttribute("aria-label", label);
-  element.addEventListener("change", () => onChange(element.checked));
+  element.addEventListener("change", () => {
+    const wanted = element.checked;
+    element.checked = !wanted; // It turns when the server has turned it.
+    onChange(wanted);
+  });
   return { element, show: (value) => (element.checked = value === true) };
 }
 

@@ -19,6 +19,8 @@ import { modesOf } from "./viewer_view.mjs";
 /** @typedef {import("./server.mjs").ServerImage} ServerImage */
 /** @typedef {import("./server.mjs").Source} Source */
 
+const STYLES = ["./provenance.css", "./viewer.css"];
+const STYLE_MS = 1000;
 const TITLE_CHARS = 200;
 const SAID_MS = 2500;
 const LEVEL_ID = "provenance-viewer-level";
@@ -36,7 +38,8 @@ let opened = null;
  * @param {unknown} found.report As it came.
  * @param {Readonly<Record<string, ServerImage>>} found.images By role; any may be missing.
  */
-export function openViewer({ source, report, images }) {
+export async function openViewer({ source, report, images }) {
+  await loadStyles();
   const addresses = new Map(Object.entries(images).map(([role, image]) => [role, viewURL(image)]));
   const hasImages = addresses.size > 0;
   // The server's own picture of the original holds the pixels that were compared.
@@ -58,8 +61,20 @@ export function openViewer({ source, report, images }) {
  * @param {string} found.title What it is about.
  * @param {unknown} found.report As it came.
  */
-export function openReport({ title, report }) {
+export async function openReport({ title, report }) {
+  await loadStyles();
   open(title, report, null, () => undefined);
+}
+
+/** Loads the style sheets first, so that nobody sees the dialog without them; it waits a moment only. */
+async function loadStyles() {
+  for (const path of STYLES) addStyle(import.meta.url, path);
+  const own = STYLES.map((path) => new URL(path, import.meta.url).href);
+  const links = [...document.querySelectorAll("link")].filter(
+    (link) => own.includes(link.href) && !link.sheet,
+  );
+  const loads = links.map((link) => new Promise((done) => link.addEventListener("load", done)));
+  await Promise.race([Promise.all(loads), new Promise((done) => setTimeout(done, STYLE_MS))]);
 }
 
 /**
@@ -69,24 +84,11 @@ export function openReport({ title, report }) {
  * @param {() => void} onClose
  */
 function open(title, report, stage, onClose) {
-  addStyle(import.meta.url, "./provenance.css");
-  addStyle(import.meta.url, "./viewer.css");
   opened?.close();
+  // At once: what it does when it is closed comes later.
+  opened?.remove();
   const before = document.activeElement;
-  const dialog = make(document, "dialog", "provenance-viewer");
-  dialog.dataset["images"] = String(stage !== null);
-  dialog.setAttribute("aria-labelledby", LEVEL_ID);
-  dialog.setAttribute("closedby", "any");
-  const body = make(document, "div", "provenance-viewer-body");
-  if (stage) body.append(stage.element);
-  const findings = drawFindings(report);
-  body.append(findings);
-  dialog.append(drawHead(dialog, title, report), body);
-  for (const name of KEPT) dialog.addEventListener(name, (event) => event.stopPropagation());
-  dialog.addEventListener("keydown", (event) => {
-    stage?.press(event);
-    keepKey(event);
-  });
+  const dialog = drawDialog(title, report, stage);
   dialog.addEventListener("close", () => {
     onClose();
     dialog.remove();
@@ -96,9 +98,31 @@ function open(title, report, stage, onClose) {
   opened = dialog;
   document.body.append(dialog);
   dialog.showModal();
-  // Where one begins to read: not on a button that does something.
-  if (stage) stage.focus();
-  else findings.focus();
+}
+
+/**
+ * @param {string} title
+ * @param {unknown} report
+ * @param {Stage | null} stage
+ */
+function drawDialog(title, report, stage) {
+  const dialog = make(document, "dialog", "provenance-viewer");
+  dialog.dataset["images"] = String(stage !== null);
+  dialog.setAttribute("aria-labelledby", LEVEL_ID);
+  dialog.setAttribute("closedby", "any");
+  const body = make(document, "div", "provenance-viewer-body");
+  const findings = drawFindings(report);
+  // Where one begins to read, instead of a button that does something.
+  if (stage) stage.element.querySelector("button")?.setAttribute("autofocus", "");
+  else findings.autofocus = true;
+  body.append(...(stage ? [stage.element] : []), findings);
+  dialog.append(drawHead(dialog, title, report), body);
+  for (const name of KEPT) dialog.addEventListener(name, (event) => event.stopPropagation());
+  dialog.addEventListener("keydown", (event) => {
+    stage?.press(event);
+    keepKey(event);
+  });
+  return dialog;
 }
 
 /**

@@ -26,8 +26,7 @@ const DIVIDER_STEPS = new Map([
  * @param {readonly Mode[]} modes
  * @param {string} panelId Of the element that shows them.
  * @param {(mode: Mode) => void} onChoose
- * @returns {{ element: HTMLElement, choose: (mode: Mode) => void, focus: () => void }} None is chosen
- *   yet.
+ * @returns {{ element: HTMLElement, choose: (mode: Mode) => void }} None is chosen yet.
  */
 export function makeTabs(modes, panelId, onChoose) {
   const element = make(document, "div", "provenance-tabs");
@@ -61,8 +60,7 @@ export function makeTabs(modes, panelId, onChoose) {
     choose(mode);
     tabs[next]?.focus();
   });
-  const focus = () => tabs.find((tab) => tab.tabIndex === 0)?.focus();
-  return { element, choose, focus };
+  return { element, choose };
 }
 
 /**

@@ -88,11 +88,6 @@ export class Stage {
     else if (event.key === "1") this.#zoom(1);
   }
 
-  /** Puts the focus on the choice of mode. */
-  focus() {
-    this.tabs.focus();
-  }
-
   /** Ends what outlives the elements. */
   close() {
     this.sizes.disconnect();

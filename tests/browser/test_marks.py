@@ -1,7 +1,7 @@
 """Nodes show how their last run went, and what keeps a graph from repeating itself is told early.
 
-In every supported frontend, on the classic canvas and in Nodes 2.0. Nothing of it changes the prompt
-or the workflow, and nothing that the user does is prevented.
+In every supported frontend, on the classic canvas and in Nodes 2.0. Nothing of it changes the
+prompt or the workflow, and nothing that the user does is prevented.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ TXT2IMG = sorted(node["class_type"] for node in prompts.txt2img().values())
 SAMPLER = "ProvenanceKSampler"
 UNSEEDED = "SVD_img2vid_Conditioning"
 UNPINNED = "ImageUpscaleWithModel"
+MESSAGES = ".p-toast-message, [data-testid=toast]"
 TOLD_MS = 15_000
 QUIET_MS = 2500
 # A prompt that has run before would be answered from the cache, and a text is told once.
@@ -45,23 +46,21 @@ def mark(editor: Editor, state: str | None = None) -> Locator:
 
 def toast(editor: Editor, text: str) -> Locator:
     """Find the messages that hold a text."""
-    return editor.toasts().filter(has_text=text)
+    return editor.page.locator(MESSAGES).filter(has_text=text)
 
 
-def open_field(editor: Editor, node_id: str, name: str) -> Locator:
-    """Click on a node's number, as a user does who wants to type another, and give the field."""
-    node = editor.page.locator(f'[data-node-id="{node_id}"]')
-    if node.count():
-        node.get_by_label(name, exact=True).first.locator("input").click(force=True)
-        return node.get_by_label(name, exact=True).first.locator("input")
+def open_field(editor: Editor, node_id: str, name: str) -> None:
+    """Click on a node's number, as a user does who wants to type another."""
     x, y = editor.page.evaluate(
         """async ([id, name]) => {
             const node = app.graph.getNodeById(id);
+            const { canvas, ds } = app.canvas;
+            ds.scale = 1;
+            app.canvas.centerOnNode(node);
             app.canvas.setDirty(true, true);
             for (let frames = 0; frames < 10; frames += 1) {
                 await new Promise((resolve) => requestAnimationFrame(resolve));
             }
-            const { canvas, ds } = app.canvas;
             const frame = canvas.getBoundingClientRect();
             const widget = node.widgets.find((widget) => widget.name === name);
             const at = [node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10];
@@ -69,16 +68,19 @@ def open_field(editor: Editor, node_id: str, name: str) -> Locator:
         }""",
         [node_id, name],
     )
-    editor.page.mouse.click(x, y)
-    field = editor.page.locator(".graphdialog input")
-    field.wait_for()
-    return field
+    node = editor.page.locator(f'[data-node-id="{node_id}"]')
+    if node.count():
+        # What is above the field takes the click, and gives the field the focus.
+        node.get_by_label(name, exact=True).first.locator("input").click(force=True)
+    else:
+        editor.page.mouse.click(x, y)
+        editor.page.locator(".graphdialog input").wait_for()
+        editor.page.wait_for_timeout(200)  # it takes the focus a moment later
 
 
 def type_number(editor: Editor, node_id: str, name: str, text: str) -> None:
     """Type a number into a node's field, key by key, and enter it."""
     open_field(editor, node_id, name)
-    editor.page.wait_for_timeout(200)  # the classic dialog takes the focus a moment later
     editor.page.keyboard.press("ControlOrMeta+a")
     editor.page.keyboard.type(text)
     editor.page.keyboard.press("Enter")

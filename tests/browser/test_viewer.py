@@ -26,7 +26,8 @@ OPEN = """async ([content, name, report, images]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
     const data = new File([bytes], name, { type: "image/png" });
     const { openViewer } = await import("/extensions/comfyui-provenance/viewer.mjs");
-    openViewer({ source: { name, data }, report, images });
+    await openViewer({ source: { name, data }, report, images });
+    return document.querySelector("dialog[open]").offsetWidth;
 }"""
 LOADED = """() => {
     const images = [...document.querySelectorAll(".provenance-viewer figure:not([hidden]) img")];
@@ -76,7 +77,7 @@ class Viewer:
     def __init__(self, editor: Editor) -> None:
         self.editor = editor
         self.page = editor.page
-        self.dialog = self.page.get_by_role("dialog")
+        self.dialog = self.page.locator("dialog.provenance-viewer")
         self.divider = self.dialog.get_by_role("slider", name="Divider")
         self.images = self.dialog.get_by_role("tabpanel")
         self.zoom = self.dialog.locator(".provenance-zoom-shown")
@@ -104,7 +105,7 @@ class Viewer:
         self.page.evaluate(
             """async (found) => {
                 const { openReport } = await import("/extensions/comfyui-provenance/viewer.mjs");
-                openReport(found);
+                await openReport(found);
             }""",
             {"title": title, "report": report},
         )
@@ -175,6 +176,7 @@ def resize(editor: Editor) -> Iterator[Callable[[int, int], None]]:
 def test_the_verdict_its_cause_and_what_to_do_are_told(viewer: Viewer) -> None:
     viewer.open_all()
 
+    expect(viewer.dialog).to_have_role("dialog")
     expect(viewer.dialog).to_have_accessible_name(
         f"Mismatch What was found is not what was recorded. {NAME}"
     )
@@ -202,6 +204,7 @@ def test_markup_in_a_report_and_a_name_is_text(viewer: Viewer) -> None:
 def test_a_report_without_images_stands_alone(viewer: Viewer) -> None:
     viewer.open()
     expect(viewer.dialog).to_contain_text("What to do")
+    expect(viewer.dialog.get_by_role("region", name="Report")).to_be_focused()
     assert viewer.dialog.locator("img, [role=tab]").count() == 0
 
     viewer.open_report("two images", report_of())
@@ -261,7 +264,7 @@ def test_no_key_reaches_the_page_behind(any_viewer: Viewer) -> None:
     for left in (40, 400):
         node_id = viewer.editor.add_node("EmptyImage", (left, 60))
         # The page notes what an undo would take back when the mouse is let go.
-        page.mouse.click(*DROP_AT)
+        page.mouse.click(left, DROP_AT[1])
     page.evaluate("(id) => app.canvas.select(app.graph.getNodeById(id))", node_id)
     page.evaluate(
         """() => {
@@ -339,8 +342,7 @@ def test_every_control_is_reached_with_tab_and_none_outside(viewer: Viewer) -> N
 @CLASSIC
 def test_the_modes_are_chosen_with_the_arrow_keys(viewer: Viewer) -> None:
     viewer.open_all()
-    tabs = viewer.dialog.get_by_role("tab")
-    tabs.first.focus()
+    expect(viewer.dialog.get_by_role("tab").first).to_be_focused()
 
     for key, chosen in (
         ("ArrowRight", "Side by side"),
@@ -355,6 +357,16 @@ def test_the_modes_are_chosen_with_the_arrow_keys(viewer: Viewer) -> None:
         expect(selected).to_have_text(chosen)
         expect(selected).to_be_focused()
         expect(viewer.images).to_have_accessible_name(chosen)
+
+
+@CLASSIC
+def test_it_is_never_seen_without_its_style(viewer: Viewer) -> None:
+    page = viewer.page
+    page.evaluate("() => document.querySelector('link[href$=\"/viewer.css\"]')?.remove()")
+
+    width_px = page.evaluate(OPEN, ["", NAME, report_of(), {}])
+
+    assert width_px == 720
 
 
 # --- the images ---

@@ -1,4 +1,4 @@
-// A node shows how its own last run went, and what keeps a graph from repeating itself is told once.
+// A node shows how its own last run went; what keeps a graph from repeating itself is told once.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";

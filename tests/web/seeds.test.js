@@ -81,7 +81,8 @@ for (const [typed, sent] of [
   ["9".repeat(309), null],
   ["9".repeat(5000), null],
 ]) {
-  test(`${typed.slice(0, 30)} (${typed.length}) would leave as ${sent ?? "it is, or not at all"}`, () => {
+  const name = `${typed.slice(0, 30)} (${typed.length})`;
+  test(`${name} would leave as ${sent ?? "it is, or not at all"}`, () => {
     assert.equal(findRounded(typed), sent);
   });
 }
@@ -130,6 +131,19 @@ test("digits that are still being typed are not told one by one", (t) => {
 
   assert.equal(early, 0);
   assert.equal(toasts.length, 1);
+});
+
+test("a seed that was told while it was typed need not be told again", () => {
+  const typed = newLarge();
+  const node = { widgets: [{ name: "seed", value: Number(typed) }] };
+  const before = largeSeeds(node);
+
+  const field = enter("0");
+  field.value = typed;
+  fire(field, "change");
+
+  assert.deepEqual(before, [Number(typed)]);
+  assert.deepEqual(largeSeeds(node), []);
 });
 
 test("a field that held words is no field for numbers", () => {

@@ -1,4 +1,4 @@
-// The page's settings change new nodes only; the server's show what the server has, and nothing else.
+// The page's settings change new nodes only; the server's show what the server has.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -163,6 +163,21 @@ test("a change is made with the code, and shows what the server then has", async
   assert.equal(server.values.sidecar, true);
   assert.equal(box.find("input").checked, true);
   assert.match(box.textContent, /Changed\./u);
+});
+
+test("a switch turns when the server has turned it, and not before", async () => {
+  new Server({ sidecar: false });
+  typing("123456");
+  const box = await draw("switch", "sidecar");
+
+  box.find("input").checked = true;
+  box.find("input").fire("change");
+  const waiting = [box.find("input").checked, box.find("input").inert, box.textContent];
+  await settled();
+
+  assert.deepEqual(waiting, [false, true, " Waiting for the code…"]);
+  assert.equal(box.find("input").checked, true);
+  assert.equal(box.find("input").inert, false);
 });
 
 test("a change without a code puts the old value back", async () => {
