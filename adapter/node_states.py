@@ -39,6 +39,7 @@ _TOLD: Final = 20
 """Messages of one node."""
 
 _MESSAGE_CHARS: Final = 500
+_ID_CHARS: Final = 100
 
 Runs = Mapping[NodeId, tuple[Run, ...]]
 
@@ -59,27 +60,36 @@ def tell_at_end(item: Any) -> asyncio.Task[None] | None:
     classes = {node.get("class_type") for node in item[2].values()}
     if not isinstance(client_id, str) or not classes & _SWITCHES.keys():
         return None
-    return asyncio.get_running_loop().create_task(_wait(item[1], client_id, [*item[4]]))
+    event: JsonObject = {"prompt_id": item[1], "workflow_id": _workflow_id(item[3])}
+    return asyncio.get_running_loop().create_task(_wait(event, client_id, [*item[4]]))
 
 
-async def _wait(prompt_id: str, client_id: str, output_ids: list[str]) -> None:
+def _workflow_id(extra_data: Mapping[str, Any]) -> str | None:
+    """Give the id of the workflow that the page queued; a tab shows one of several."""
+    place: Any = extra_data
+    for key in ("extra_pnginfo", "workflow", "id"):
+        place = place.get(key) if isinstance(place, dict) else None
+    return place[:_ID_CHARS] if isinstance(place, str) else None
+
+
+async def _wait(event: JsonObject, client_id: str, output_ids: list[str]) -> None:
     try:
         await asyncio.Event().wait()
     finally:
         try:
-            _tell(prompt_id, client_id, output_ids)
+            _tell(event, client_id, output_ids)
         # What the page shows of a prompt must never touch it, nor the one after it.
         except Exception:  # noqa: BLE001
             _log.debug("could not tell the states of nodes", exc_info=True)
 
 
-def _tell(prompt_id: str, client_id: str, output_ids: list[str]) -> None:
+def _tell(event: JsonObject, client_id: str, output_ids: list[str]) -> None:
     progress = get_progress_state()
-    if progress.prompt_id != prompt_id or not has_socket(client_id):
+    if progress.prompt_id != event["prompt_id"] or not has_socket(client_id):
         return
     states = node_states(live_prompt(progress.dynprompt), output_ids)
     if states:
-        send_event(_EVENT, {"prompt_id": prompt_id, "nodes": states}, client_id)
+        send_event(_EVENT, {**event, "nodes": states}, client_id)
 
 
 def node_states(live: LivePrompt, output_ids: list[str]) -> JsonObject:

@@ -7,6 +7,7 @@ import { app } from "../../scripts/app.js";
 import { addStyle, make } from "./elements.js";
 import { isOwn, largeSeeds } from "./seeds.js";
 import { readClasses } from "./server.mjs";
+import { toObject } from "./shapes.mjs";
 import { t } from "./strings.js";
 import { showText, showValue } from "./verdict.mjs";
 
@@ -289,12 +290,4 @@ function tell(fact, summary, detail) {
   if (told.has(fact)) return;
   told.add(fact);
   app.extensionManager.toast.add({ severity: "warn", summary, detail, life: LIFE_MS });
-}
-
-/**
- * @param {unknown} value
- * @returns {Record<string, unknown>} Empty for anything that is no object.
- */
-function toObject(value) {
-  return value !== null && typeof value === "object" ? { ...value } : {};
 }

@@ -6,6 +6,7 @@
  */
 
 import { api } from "../../scripts/api.js";
+import { toList, toObject } from "./shapes.mjs";
 import { t } from "./strings.js";
 
 /** @typedef {{ filename: string, subfolder: string, type: string }} ServerImage */
@@ -361,20 +362,4 @@ function makeId() {
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-}
-
-/**
- * @param {unknown} value
- * @returns {Record<string, unknown>} Empty for anything that is no object.
- */
-function toObject(value) {
-  return value !== null && typeof value === "object" ? { ...value } : {};
-}
-
-/**
- * @param {unknown} value
- * @returns {unknown[]} Empty for anything that is no list.
- */
-function toList(value) {
-  return Array.isArray(value) ? value : [];
 }

@@ -7,7 +7,8 @@ import { make, makeButton } from "./elements.js";
 import { place, readPreflight, readRecord, viewURL } from "./server.mjs";
 import { announce, makeCopy, makeLines, makeMore, makePart, reasonOf } from "./sidebar_parts.mjs";
 import { drawModels, drawRecord } from "./sidebar_record.mjs";
-import { showSentence, showWord, take, toList, toObject } from "./sidebar_values.mjs";
+import { toList, toObject } from "./shapes.mjs";
+import { showSentence, showWord, take } from "./sidebar_values.mjs";
 import { t } from "./strings.js";
 import { toServerImage } from "./viewer_names.mjs";
 

@@ -3,16 +3,8 @@
  */
 
 import { t } from "./strings.js";
-import {
-  MOST_ENTRIES,
-  rowOf,
-  show,
-  showSentence,
-  showWord,
-  take,
-  toList,
-  toObject,
-} from "./sidebar_values.mjs";
+import { toList, toObject } from "./shapes.mjs";
+import { MOST_ENTRIES, rowOf, show, showSentence, showWord, take } from "./sidebar_values.mjs";
 
 /** @typedef {import("./sidebar_values.mjs").Row} Row */
 /**

@@ -3,15 +3,8 @@
  */
 
 import { t } from "./strings.js";
-import {
-  showSentence,
-  showSize,
-  showWord,
-  take,
-  toDigest,
-  toList,
-  toObject,
-} from "./sidebar_values.mjs";
+import { toList, toObject } from "./shapes.mjs";
+import { showSentence, showSize, showWord, take, toDigest } from "./sidebar_values.mjs";
 
 /**
  * @template T

@@ -16,7 +16,8 @@ import {
 import { readModels } from "./sidebar_models.mjs";
 import { makeCopy, makeDigest, makeLines, makeMore, makePart, makeRows } from "./sidebar_parts.mjs";
 import { markText } from "./sidebar_text.mjs";
-import { take, toObject } from "./sidebar_values.mjs";
+import { toObject } from "./shapes.mjs";
+import { take } from "./sidebar_values.mjs";
 import { t } from "./strings.js";
 import { MARKS } from "./verdict.mjs";
 

@@ -4,7 +4,8 @@
  */
 
 import { t } from "./strings.js";
-import { showWord, take, toList, toObject } from "./sidebar_values.mjs";
+import { toList, toObject } from "./shapes.mjs";
+import { showWord, take } from "./sidebar_values.mjs";
 import { escapeInvisible } from "./verdict.mjs";
 
 /**

@@ -41,23 +41,6 @@ const TAIL_DIGITS = 6;
 const UNITS = ["B", "KB", "MB", "GB", "TB"];
 
 /**
- * @param {unknown} value
- * @returns {Record<string, unknown>} Empty for anything that is no object.
- */
-export function toObject(value) {
-  const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
-  return isObject ? { ...value } : {};
-}
-
-/**
- * @param {unknown} value
- * @returns {readonly unknown[]} Empty for anything that is no list.
- */
-export function toList(value) {
-  return Array.isArray(value) ? value : [];
-}
-
-/**
  * Takes the beginning of a list.
  *
  * @template T

@@ -5,6 +5,7 @@
  * it never says more than the one that came in.
  */
 
+import { toList, toObject } from "./shapes.mjs";
 import { t } from "./strings.js";
 
 /** @typedef {"mismatch" | "unknown" | "within_tolerance" | "bitwise"} Level */
@@ -138,7 +139,8 @@ export function showPair(recorded, now) {
  * @returns {string} Its own line ends are kept.
  */
 export function showText(value, most = 4000) {
-  const lines = String(value ?? "").split(/\r?\n/u);
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  const lines = text.split(/\r?\n/u);
   return cut(lines.map(escapeInvisible).join("\n"), 0, most);
 }
 
@@ -150,7 +152,7 @@ export function showText(value, most = 4000) {
  * @returns {string} On one line.
  */
 export function escapeInvisible(text) {
-  return text.replace(/(?! )[\p{C}\p{Z}]/gu, (char) => {
+  return text.replace(/(?! )[\p{C}\p{Z}\p{DI}\u2800]/gu, (char) => {
     const code = (char.codePointAt(0) ?? 0).toString(16);
     return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;
   });
@@ -210,22 +212,6 @@ function showNumbers(pixels) {
  */
 function toLevel(value) {
   return LEVELS.find((level) => level === value) ?? "unknown";
-}
-
-/**
- * @param {unknown} value
- * @returns {Record<string, unknown>} Empty for anything that is no object.
- */
-function toObject(value) {
-  return value !== null && typeof value === "object" ? { ...value } : {};
-}
-
-/**
- * @param {unknown} value
- * @returns {unknown[]} Empty for anything that is no list.
- */
-function toList(value) {
-  return Array.isArray(value) ? value : [];
 }
 
 /**

@@ -6,6 +6,8 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from support import prompts
 from support.events import Events
 from support.prompts import node
@@ -100,3 +102,19 @@ def test_nodes_of_a_reproduction_are_not_told(server: ComfyServer) -> None:
         server.run(reproduce, client_id=page.client_id)
 
         assert page.wait_for("provenance.states", timeout_s=1) == []
+
+
+@pytest.mark.parametrize(
+    ("workflow", "expected"), [({"id": "a tab"}, "a tab"), ({"id": 1}, None), ([1], None)]
+)
+def test_the_workflow_is_told_by_its_id(
+    server: ComfyServer, workflow: object, expected: str | None
+) -> None:
+    prompt = prompts.in_mode(prompts.txt2img(seed=649, steps=1))
+    extra_data = {"extra_pnginfo": {"workflow": workflow}}
+
+    with Events(server, uuid.uuid4().hex) as page:
+        server.run(prompt, client_id=page.client_id, extra_data=extra_data)
+        (event,) = page.wait_for("provenance.states")
+
+    assert event["workflow_id"] == expected

@@ -274,7 +274,7 @@ class Editor:
 
     def toasts(self) -> Locator:
         """Find the page's messages."""
-        return self.page.locator(".p-toast-message")
+        return self.page.locator(".p-toast-message, [data-testid=toast]")
 
     def _stay_here(self, route: Route) -> None:
         if urlsplit(route.request.url).hostname in ("127.0.0.1", None):

@@ -1,4 +1,4 @@
-// What is shown of a record is what it says, to the digit; whatever is in it, little is shown of it.
+// What is shown of a record is what it says, to the digit; of a crowded one little is shown.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

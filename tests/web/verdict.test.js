@@ -176,11 +176,13 @@ test("what does not print is written out", () => {
 
   assert.equal(escapeInvisible("a\u200Bb\u202Ec\nd\u00A0"), "a\\u200bb\\u202ec\\u000ad\\u00a0");
   assert.equal(escapeInvisible("\u{E0041}"), "\\u{e0041}");
+  assert.equal(escapeInvisible("\uFE0F\u3164\u2800"), "\\ufe0f\\u3164\\u2800");
   assert.equal(escapeInvisible(printing), printing);
 });
 
 test("text keeps its lines and nothing else that does not print", () => {
   assert.equal(showText("a\r\nb\u202Ec"), "a\nb\\u202ec");
   assert.equal(showText(undefined), "");
+  assert.equal(showText({ toString: 1 }), '{"toString":1}');
   assert.equal(showText("x".repeat(10), 4), "xxxx\u2026");
 });
