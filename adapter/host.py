@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import web
 from server import PromptServer
 
 from ..src.comfyui_provenance.record import JsonObject
@@ -38,7 +37,7 @@ def keep_modules_fresh() -> None:
     PromptServer.instance.app.on_response_prepare.append(_say_no_cache)
 
 
-async def _say_no_cache(request: web.Request, response: web.StreamResponse) -> None:
+async def _say_no_cache(request: Any, response: Any) -> None:
     if request.path.startswith(_EXTENSION) and request.path.endswith(".mjs"):
         response.headers["Cache-Control"] = "no-cache"
 

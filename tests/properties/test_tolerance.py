@@ -34,7 +34,11 @@ measurements = st.builds(
     st.floats(0, 255),
 )
 controls = st.builds(
-    Control, st.just(KEY), st.text(max_size=8), st.frozensets(kinds, max_size=3), measurements
+    Control,
+    st.just(KEY),
+    st.text(max_size=8),
+    st.frozensets(kinds, min_size=1, max_size=3),
+    measurements,
 )
 sets = st.builds(
     make_control_set, st.lists(controls, min_size=2, max_size=12), st.lists(controls, max_size=4)
@@ -42,7 +46,7 @@ sets = st.builds(
 
 
 def is_within(measurement: Measurement, control_set: ControlSet) -> bool:
-    return judge_tolerance(measurement, control_set).standing is Standing.WITHIN
+    return judge_tolerance(measurement, control_set, control_set.axes).standing is Standing.WITHIN
 
 
 @given(sets, measurements, st.lists(st.floats(1, 4), min_size=STATES + 2, max_size=STATES + 2))
@@ -144,7 +148,8 @@ def test_any_bytes_give_sets_or_an_error_of_ours(
 @given(st.floats(1e-6, 1e3))
 def test_the_largest_control_is_on_its_threshold_and_nothing_much_above_it(number: float) -> None:
     rows = [Measurement(((number,),), 1.0, 1e-4)] * 2
-    control_set = make_control_set([Control(KEY, "", frozenset(), row) for row in rows])
+    axes = frozenset({CauseKind.CPU_ISA})
+    control_set = make_control_set([Control(KEY, "", axes, row) for row in rows])
 
     assert is_within(rows[0], control_set)
     assert is_within(Measurement(((nextafter(number, 0.0),),), 1.0, 1e-4), control_set)
