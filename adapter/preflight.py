@@ -7,7 +7,7 @@ pending until then.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import nodes as comfy_nodes
 from server import PromptServer
@@ -27,6 +27,7 @@ from .digests import Patience
 from .file_graphs import graph_of
 from .ledger import has_run
 from .materials import find_files
+from .measured_once import MeasuredOnce
 from .model_search import Hurry
 from .node_classes import pack_folder, pack_of
 from .places import locate
@@ -40,8 +41,9 @@ _TOLD: Final = 50
 
 _OWN_CLASS: Final = "ProvenanceSeed"
 
-_measured: list[JsonObject] = []
-"""This server's fingerprint, once it was measured for a preflight."""
+_fingerprint: Final = MeasuredOnce(capture_fingerprint)
+"""This server's. Measuring it sets torch's flags and its number of threads, which are those of a
+running prompt, too."""
 
 
 def preflight(read: Reader) -> JsonObject:
@@ -54,7 +56,7 @@ def preflight(read: Reader) -> JsonObject:
     Returns:
         What `Preflight.to_json` gives; or `error` alone for a file that cannot be read.
     """
-    return or_error(lambda: preflight_of(read(), Hurry(), _fingerprint()).to_json())
+    return or_error(lambda: _preflight_here(read()).to_json())
 
 
 def preflight_of(
@@ -99,19 +101,8 @@ def preflight_of(
     )
 
 
-def _fingerprint() -> JsonObject | None:
-    """Give this server's fingerprint; `None` where it is not known and a prompt runs.
-
-    Measuring sets torch's flags and its number of threads, which are those of a running
-    prompt, too. None can begin while its queue is held.
-    """
-    if not _measured:
-        queue: Any = PromptServer.instance.prompt_queue
-        with queue.mutex:
-            if queue.currently_running:
-                return None
-            _measured.append(capture_fingerprint())
-    return _measured[0]
+def _preflight_here(image: RecordedFile) -> Preflight:
+    return preflight_of(image, Hurry(), _fingerprint.get(PromptServer.instance.prompt_queue))
 
 
 def _placed(prompt: Prompt, record: Record | None, patience: Patience) -> list[PlacedMaterial]:

@@ -92,25 +92,24 @@ def named_reader(name: str) -> Reader:
     return read
 
 
-def sent_reader(name: str, data: bytes, sidecar: Sidecar | None = None) -> Reader:
+def sent_reader(
+    name: str, read_data: Callable[[], bytes], read_beside: Callable[[], bytes] | None = None
+) -> Reader:
     """Give what reads a file that a client sent.
 
     Args:
         name: Its file name, from the client; it opens nothing.
-        data: Its bytes.
-        sidecar: The file that lay beside it, if the client sent that, too.
+        read_data: Gives its bytes, which may lie on the disk.
+        read_beside: Gives those of the sidecar that lay beside it, if the client sent that, too.
     """
 
     def read() -> RecordedFile:
-        file = parse_file(name[: limits.NAME_CHARS], data)
-        return file if sidecar is None else with_sidecar(file, sidecar)
+        file = parse_file(name[: limits.NAME_CHARS], read_data())
+        if read_beside is None:
+            return file
+        return with_sidecar(file, Sidecar(f"{PurePosixPath(name).stem}{SIDECAR}", read_beside()))
 
     return read
-
-
-def sidecar_name(name: str) -> str:
-    """Give the name of the file beside an image that holds its record."""
-    return f"{PurePosixPath(name).stem}{SIDECAR}"
 
 
 def or_error(ask: Callable[[], JsonObject]) -> JsonObject:

@@ -15,6 +15,7 @@ from ..src.comfyui_provenance.errors import PolicyError
 from ..src.comfyui_provenance.graph.prompt import Link, NodeId, Prompt
 from ..src.comfyui_provenance.graph.samplings import is_sampling
 from ..src.comfyui_provenance.graph.trace import upstream
+from .anew import only_loads
 from .extents import Extent, extent_of
 from .node_inputs import NodeInputs
 
@@ -49,6 +50,10 @@ _PARTS: Final = 100
 """Conditionings, models or hooks that are combined into one. Each is run in each step, and to
 combine one with itself doubles them: ten nodes made one step take 1024 times as long."""
 
+_LOADERS: Final = 100
+"""Nodes that only load or patch models. Each may read a file of tens of GB and keep what it made of
+it; published workflows for one image have under 40."""
+
 _TEXT_CHARS: Final = 2**15
 """Characters of all texts. CLIP-L took 20 s for 16 000 on two cores, and cannot be interrupted."""
 
@@ -79,6 +84,8 @@ def refuse_work(prompt: Prompt, inputs: Mapping[NodeId, NodeInputs]) -> None:
     """
     chars = sum(found.text_chars() for found in inputs.values())
     _refuse_more(chars, _TEXT_CHARS, "characters of text")
+    loaders = sum(only_loads(node) for node in prompt.nodes.values())
+    _refuse_more(loaders, _LOADERS, "nodes that load or patch models")
     for node_id, found in inputs.items():
         _refuse_numbers(node_id, found)
         _refuse_endless(node_id, found)

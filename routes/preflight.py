@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from aiohttp import web
 
 from ..adapter.preflight import preflight
-from .requests import answer, read_source
+from .requests import answer_with, read_source
 
 
 async def read_preflight(request: web.Request) -> web.Response:
@@ -17,6 +17,4 @@ async def read_preflight(request: web.Request) -> web.Response:
     facts. While `pending` is not 0, files are being hashed and another question gets a better
     answer. A file that cannot be read is answered 400 with `error`.
     """
-    read = await read_source(request)
-    # Looking for files takes time: not on the thread that serves every other client.
-    return answer(await asyncio.to_thread(preflight, read))
+    return await answer_with(partial(preflight, await read_source(request)))

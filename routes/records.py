@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from aiohttp import web
 
 from ..adapter.comparing import compare_named
 from ..adapter.reading import inspect_image
-from .requests import answer, read_question, read_source, refusal
+from .requests import answer_with, read_question, read_source, refusal
 
 
 async def read_record(request: web.Request) -> web.Response:
@@ -17,9 +17,7 @@ async def read_record(request: web.Request) -> web.Response:
     `read_source` says where the file is from. The answer has `record` (`null` if the file carries
     none), `report` and `summary`; a file that cannot be read is answered 400 with `error`.
     """
-    read = await read_source(request)
-    # Decoding a large image takes seconds: not on the thread that serves every other client.
-    return answer(await asyncio.to_thread(inspect_image, read))
+    return await answer_with(partial(inspect_image, await read_source(request)))
 
 
 async def compare(request: web.Request) -> web.Response:
@@ -32,4 +30,4 @@ async def compare(request: web.Request) -> web.Response:
     first, second = question.get("first"), question.get("second")
     if not isinstance(first, str) or not isinstance(second, str):
         raise refusal("expected the names of two images as 'first' and 'second'")
-    return answer(await asyncio.to_thread(compare_named, first, second))
+    return await answer_with(partial(compare_named, first, second))

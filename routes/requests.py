@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from aiohttp import web
 
-from ..adapter.reading import Reader, named_reader, sent_reader, sidecar_name
+from ..adapter.reading import Reader, named_reader, sent_reader
 from ..src.comfyui_provenance.canonical import parse_json
 from ..src.comfyui_provenance.errors import ProvenanceError
-from ..src.comfyui_provenance.files import Sidecar
 from ..src.comfyui_provenance.record import JsonObject
 
 _BAD_REQUEST: Final = 400
@@ -19,6 +21,9 @@ _JSON_BYTES: Final = 64 * 1024
 """Of a question in JSON: two names, or one setting."""
 
 _UNNAMED: Final = "the file"
+
+_threads: Final = ThreadPoolExecutor(4, "provenance-images")
+"""So many images are decoded and hashed at once, whoever sends how many."""
 
 
 async def read_source(request: web.Request) -> Reader:
@@ -30,7 +35,9 @@ async def read_source(request: web.Request) -> Reader:
 
     Raises:
         HTTPBadRequest: A form has no such part.
+        HTTPForbidden: A page of another site asks.
     """
+    _refuse_other_sites(request)
     name = request.query.get("name")
     if request.content_type == "multipart/form-data":
         form = await request.post()
@@ -38,15 +45,14 @@ async def read_source(request: web.Request) -> Reader:
         if not isinstance(image, web.FileField):
             raise refusal("expected a part 'image' with a file, got none")
         name = name or image.filename or _UNNAMED
-        sidecar = None
-        if isinstance(beside, web.FileField):
-            sidecar = Sidecar(sidecar_name(name), beside.file.read())
-        return sent_reader(name, image.file.read(), sidecar)
+        # aiohttp keeps a large part in a file on the disk: it is read where there is time.
+        read_beside = beside.file.read if isinstance(beside, web.FileField) else None
+        return sent_reader(name, image.file.read, read_beside)
     data = await request.read()
     named = request.query.get("image")
     if named is not None and not data:
         return named_reader(named)
-    return sent_reader(name or _UNNAMED, data)
+    return sent_reader(name or _UNNAMED, lambda: data)
 
 
 async def read_question(request: web.Request) -> JsonObject:
@@ -56,8 +62,9 @@ async def read_question(request: web.Request) -> JsonObject:
     page that a user merely visits gets an answer here.
 
     Raises:
-        HTTPException: It is none, or larger than any question.
+        HTTPException: It is none, or larger than any question; or a page of another site asks.
     """
+    _refuse_other_sites(request)
     if request.content_type != "application/json":
         got = f"expected application/json, got {request.content_type[:80]!a}"
         raise refusal(got, web.HTTPUnsupportedMediaType)
@@ -75,6 +82,15 @@ async def read_question(request: web.Request) -> JsonObject:
     return question
 
 
+async def answer_with(work: Callable[[], JsonObject]) -> web.Response:
+    """Answer with what some work on images gives, when it is its turn.
+
+    Decoding a large image takes seconds: not on the thread that serves every other client, nor on
+    those that ComfyUI needs for its files.
+    """
+    return answer(await asyncio.get_running_loop().run_in_executor(_threads, work))
+
+
 def answer(result: JsonObject) -> web.Response:
     """Answer with JSON: 400 for an object with `error`."""
     return web.json_response(result, status=_BAD_REQUEST if "error" in result else 200)
@@ -83,3 +99,12 @@ def answer(result: JsonObject) -> web.Response:
 def refusal(error: str, kind: type[web.HTTPClientError] = web.HTTPBadRequest) -> web.HTTPException:
     """Give what ends a request with an error in words."""
     return kind(text=json.dumps({"error": error}), content_type="application/json")
+
+
+def _refuse_other_sites(request: web.Request) -> None:
+    """Refuse what the page of another site lets the browser of a visitor send.
+
+    ComfyUI refuses that, too, but not where it was started with `--enable-cors-header`.
+    """
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        raise refusal("a page of another site cannot ask this server", web.HTTPForbidden)

@@ -84,7 +84,10 @@ async function webpMetadata(file) {
  */
 async function exifCarries(file, at) {
   const text = await readText(file, at, HEAD_BYTES);
-  return KEYS.some((key) => text.includes(`${key}:{`)) || text.replaceAll("\0", "").includes(A1111);
+  const lower = text.toLowerCase();
+  return (
+    KEYS.some((key) => lower.includes(`${key}:{`)) || text.replaceAll("\0", "").includes(A1111)
+  );
 }
 
 /**

@@ -13,6 +13,9 @@ import { SIDECAR, carries, isSidecar } from "./carrier.js";
 const FILE_INPUT = "comfy-file-input";
 /** Files of one drop that are looked at. */
 const MOST_FILES = 64;
+const FETCH_MS = 15_000;
+/** What names a file in an address of `/view`. */
+const FILE_PARAMETERS = ["filename", "subfolder", "type"];
 
 /**
  * Calls back with the files that carry what made them.
@@ -100,8 +103,13 @@ async function followLink(links) {
   const [first] = links.split(/\r?\n/u).filter((line) => line && !line.startsWith("#"));
   const source = first ? sourceOfLink(first) : null;
   if (!first || !source) return [];
-  const image = await (await fetch(first)).blob();
-  return (await carries(image)) ? [source] : [];
+  // The file itself: what the page shows may be a smaller picture of it, made without metadata.
+  const url = new URL(first, location.href);
+  for (const name of [...url.searchParams.keys()]) {
+    if (!FILE_PARAMETERS.includes(name)) url.searchParams.delete(name);
+  }
+  const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_MS) });
+  return response.ok && (await carries(await response.blob())) ? [source] : [];
 }
 
 /**
@@ -124,16 +132,9 @@ function isTakenByNode(event) {
     .composedPath()
     .find((place) => isElement(place) && "nodeId" in place.dataset);
   const id = isElement(element) ? element.dataset["nodeId"] : undefined;
-  return id !== undefined && Boolean(findNode(id)?.onDragDrop);
-}
-
-/**
- * @param {string} id
- * @returns {GraphNode | null | undefined} Nothing if it is gone.
- */
-function findNode(id) {
-  const graphs = [app.rootGraph, ...(app.rootGraph.subgraphs?.values() ?? [])];
-  return graphs.map((graph) => graph.getNodeById(id)).find(Boolean);
+  // Ids are those of the graph that is shown: the whole, or a subgraph.
+  const graph = app.canvas?.graph ?? app.rootGraph;
+  return id !== undefined && Boolean(graph.getNodeById(id)?.onDragDrop);
 }
 
 /**

@@ -33,17 +33,32 @@ export function makeButton(document, className, text, onClick) {
   return button;
 }
 
+/** What is drawn waits for its style sheet no longer. */
+const STYLE_MS = 1000;
+
+/** @type {Map<string, Promise<unknown>>} */
+const styles = new Map();
+
 /**
  * Loads a style sheet that lies beside a module, once.
  *
  * @param {string} module The module's `import.meta.url`.
  * @param {string} path From there.
+ * @returns {Promise<unknown>} Settled when it is there, or cannot be waited for any longer.
  */
 export function addStyle(module, path) {
   const { href } = new URL(path, module);
-  if (document.querySelector(`link[href="${CSS.escape(href)}"]`)) return;
+  const known = styles.get(href);
+  if (known) return known;
   const style = document.createElement("link");
   style.rel = "stylesheet";
   style.href = href;
+  const ready = new Promise((resolve) => {
+    style.addEventListener("load", resolve);
+    style.addEventListener("error", resolve);
+    setTimeout(resolve, STYLE_MS);
+  });
+  styles.set(href, ready);
   document.head.append(style);
+  return ready;
 }

@@ -47,26 +47,28 @@ app.registerExtension({
   ],
 
   async setup() {
+    const locale = app.extensionManager.setting.get("Comfy.Locale");
+    await chooseLanguage(locale).catch(() => undefined); // Then it stays English.
     app.extensionManager.registerSidebarTab({
       id: SIDEBAR,
       icon: "pi pi-verified",
       title: "Provenance",
       tooltip: t("sidebar.tooltip"),
       type: "custom",
-      render: async (element) => (await import("./sidebar.mjs")).render(element),
-      destroy: async () => (await import("./sidebar.mjs")).destroy(),
+      render: (element) => attempt(async () => (await import("./sidebar.mjs")).render(element)),
+      destroy: () => attempt(async () => (await import("./sidebar.mjs")).destroy()),
     });
-    watchFiles(async (files) => {
-      if (offersOnDrop()) (await import("./card.mjs")).offer(files);
+    watchFiles((files) => {
+      if (offersOnDrop()) attempt(async () => (await import("./card.mjs")).offer(files));
     });
     watchSeeds();
-    api.addEventListener("executed", async ({ detail: { output } }) => {
-      if (output?.["provenance_warnings"]) (await import("./marks.mjs")).tellWarnings(output);
+    api.addEventListener("executed", ({ detail: { output } }) => {
+      if (!output?.["provenance_warnings"]) return;
+      attempt(async () => (await import("./marks.mjs")).tellWarnings(output));
     });
-    api.addEventListener("provenance.states", async ({ detail }) => {
-      (await import("./marks.mjs")).showStates(detail);
+    api.addEventListener("provenance.states", ({ detail }) => {
+      attempt(async () => (await import("./marks.mjs")).showStates(detail));
     });
-    await chooseLanguage(app.extensionManager.setting.get("Comfy.Locale"));
   },
 
   afterConfigureGraph() {
@@ -82,7 +84,8 @@ app.registerExtension({
   onNodeOutputsUpdated(outputs) {
     for (const [locator, output] of Object.entries(outputs)) {
       const node = findNode(locator);
-      if (node) showOutput(node, output);
+      // The inputs may have changed since: what is shown again was found earlier.
+      if (node) attempt(() => showOutput(node, output, true));
     }
   },
 
@@ -112,11 +115,11 @@ function watchNode(node) {
   const { onExecuted, onExecutionStart } = node;
   node.onExecuted = function (output) {
     onExecuted?.call(this, output);
-    showOutput(this, output);
+    attempt(() => showOutput(this, output, false));
   };
-  node.onExecutionStart = async function () {
+  node.onExecutionStart = function () {
     onExecutionStart?.call(this);
-    (await import("./node_panels.mjs")).setEarlier(this);
+    attempt(async () => (await import("./node_panels.mjs")).setEarlier(this));
   };
 }
 
@@ -126,12 +129,24 @@ function watchNode(node) {
  *
  * @param {GraphNode} node
  * @param {NodeOutput} output
+ * @param {boolean} isEarlier Whether it was found before the present run or for other inputs.
  */
-async function showOutput(node, output) {
+async function showOutput(node, output, isEarlier) {
   const key = SHOWN.get(node.comfyClass ?? "") ?? "";
   const values = output?.[key];
   if (!Array.isArray(values) || values.length === 0) return;
-  (await import("./node_panels.mjs")).show(node, key, values[0]);
+  const panels = await import("./node_panels.mjs");
+  panels.show(node, key, values[0]);
+  if (isEarlier) panels.setEarlier(node);
+}
+
+/**
+ * Does what needs a module that may be gone, as after an update: then ComfyUI goes on without it.
+ *
+ * @param {() => Promise<unknown>} work
+ */
+function attempt(work) {
+  work().catch((error) => console.warn("comfyui-provenance:", error));
 }
 
 /**

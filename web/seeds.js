@@ -14,6 +14,8 @@ const FIELDS = ".graphdialog input, input[role=spinbutton], input[inputmode=deci
 const LARGE = /^[+-]?\d{16,309}$/;
 const NUMBER = /^\s*[+-]?\d/;
 const SEEDS = ["seed", "noise_seed"];
+/** What a node that only gives a number calls it. */
+const VALUE = "value";
 const OWN = "Provenance";
 /** After the last key. */
 const PAUSE_MS = 700;
@@ -22,7 +24,8 @@ const SETTLE_MS = 500;
 const LIFE_MS = 20_000;
 
 /**
- * Fields that held a number when they were entered; the classic dialog is used for text, too.
+ * Fields that held a number, or nothing, when they were entered; the classic dialog is used for
+ * text, too.
  *
  * @type {WeakSet<HTMLInputElement>}
  */
@@ -61,17 +64,30 @@ export function findRounded(text) {
 
 /**
  * Lists the seeds of a node that are so large that the page cannot tell them from others, but not
- * those that the user was told of while typing.
+ * those that the user was told of while typing. A seed may come from another node, over a link.
  *
  * @param {GraphNode} node
  * @returns {number[]} As the page holds them.
  */
 export function largeSeeds(node) {
-  return (node.widgets ?? []).flatMap(({ name, value }) => {
-    if (!SEEDS.includes(name) || typeof value !== "number") return [];
+  return SEEDS.flatMap((name) => {
+    const value = findSeed(node, name);
+    if (typeof value !== "number") return [];
     const isLarge = Math.abs(value) > Number.MAX_SAFE_INTEGER;
     return isLarge && !told.has(JSON.stringify(value)) ? [value] : [];
   });
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {string} name Of the widget, and of the input that may take its place.
+ * @returns {unknown} The number that would be sent; nothing where another node computes it.
+ */
+function findSeed(node, name) {
+  const slot = (node.inputs ?? []).findIndex((input) => input.name === name);
+  const origin = slot < 0 ? null : node.getInputNode?.(slot);
+  const [from, wanted] = origin ? [origin, VALUE] : [node, name];
+  return from.widgets?.find((widget) => widget.name === wanted)?.value;
 }
 
 /**
@@ -102,7 +118,7 @@ function look(event) {
   if (!(field instanceof HTMLInputElement) || !field.matches(FIELDS)) return;
   clearTimeout(typing);
   if (event.type === "focusin") {
-    if (NUMBER.test(field.value)) numbers.add(field);
+    if (field.value.trim() === "" || NUMBER.test(field.value)) numbers.add(field);
   } else if (!numbers.has(field)) {
     return;
   } else if (event.type === "input") {

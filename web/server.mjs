@@ -35,7 +35,11 @@ const ANSWER_MS = 15_000;
 /** A large image is decoded, and files are looked for, before the answer. */
 const READING_MS = 60_000;
 const UPLOAD_MS = 300_000;
+/** The server is at work while it takes a run, and another may be before it. */
+const QUEUE_MS = 60_000;
 const POLL_MS = 250;
+/** Questions in a row that a server may leave without an answer while a run is waited for. */
+const MOST_SILENT = 20;
 /** A name in a URL. */
 const NAME_CHARS = 255;
 const NODE = "reproduce";
@@ -184,20 +188,22 @@ export async function reproduce(source, onProgress, signal) {
   const prompt = { [NODE]: { class_type: "ProvenanceReproduce", inputs: { image } } };
   const promptId = makeId();
   try {
-    await queue({ prompt, prompt_id: promptId, client_id: `provenance-${promptId}` }, signal);
+    await queue({ prompt, prompt_id: promptId, client_id: `provenance-${promptId}` });
     return await waitFor(promptId, onProgress, signal);
   } catch (error) {
-    if (signal.aborted) await cancel(promptId);
+    // Whatever went wrong: nobody would learn what the run finds, and nobody else could stop it.
+    await cancel(promptId);
     throw error;
   }
 }
 
 /**
+ * Queues a run. It is not called off meanwhile: ComfyUI would queue it all the same, later.
+ *
  * @param {Record<string, unknown>} body
- * @param {AbortSignal} signal
  */
-async function queue(body, signal) {
-  const response = await send("/prompt", jsonPost(body), ANSWER_MS, signal);
+async function queue(body) {
+  const response = await send("/prompt", jsonPost(body), QUEUE_MS);
   if (response.ok) return;
   const answer = await readJson(response).catch(() => ({}));
   const errors = Object.values(toObject(toObject(answer)["node_errors"]));
@@ -214,21 +220,26 @@ async function queue(body, signal) {
  */
 async function waitFor(promptId, onProgress, signal) {
   let wasGone = false;
-  for (;;) {
-    const history = await fetchJson(`/history/${promptId}`, {}, ANSWER_MS, signal);
-    if (history[promptId]) return toReproduction(toObject(history[promptId]));
-    const progress = await fetchJson(`/provenance/progress/${promptId}`, {}, ANSWER_MS, signal);
-    const { state, text, value, max } = progress;
+  for (let silent = 0; silent < MOST_SILENT; silent += 1) {
+    signal.throwIfAborted();
+    const history = await fetchJson(`/history/${promptId}`, {}, ANSWER_MS, signal).catch(() => null);
+    if (history?.[promptId]) return toReproduction(toObject(history[promptId]));
+    // A server at work may be slow to answer, and an older one cannot tell.
+    const route = `/provenance/progress/${promptId}`;
+    const progress = await fetchJson(route, {}, ANSWER_MS, signal).catch(() => ({}));
+    const { state, text, value, max } = toObject(progress);
     // Twice: between leaving the queue and entering the history it is in neither.
-    const isGone = state === "unknown";
+    const isGone = history !== null && state === "unknown";
     if (isGone && wasGone) throw new ServerError(t("server.dropped"));
     wasGone = isGone;
+    if (history !== null) silent = -1;
     if (state === "queued" || state === "running") {
       const part = typeof value === "number" && Number(max) > 1 ? value / Number(max) : null;
       onProgress({ state, text: String(text ?? ""), part });
     }
     await pause(POLL_MS, signal);
   }
+  throw new ServerError(t("server.gone"));
 }
 
 /**
@@ -242,8 +253,11 @@ function toReproduction(entry) {
     const images = toList(toObject(output)["provenance_images"]).map(toObject);
     return { report, images: Object.fromEntries(images.map((image) => [image["role"], image])) };
   }
-  const messages = toList(toObject(entry["status"])["messages"]);
-  const [, failure] = toList(messages.find((message) => toList(message)[0] === "execution_error"));
+  const messages = toList(toObject(entry["status"])["messages"]).map(toList);
+  if (messages.some(([type]) => type === "execution_interrupted")) {
+    throw new ServerError(t("server.interrupted"));
+  }
+  const [, failure] = messages.find(([type]) => type === "execution_error") ?? [];
   const reason = toObject(failure)["exception_message"];
   throw new ServerError(reason ? String(reason).trim() : t("server.no_report"));
 }
@@ -299,7 +313,9 @@ async function fetchJson(route, init, limitMs = ANSWER_MS, signal = undefined) {
   const response = await send(route, init, limitMs, signal);
   const answer = await readJson(response).catch(() => null);
   if (response.ok && answer !== null) return toObject(answer);
+  signal?.throwIfAborted();
   const { error } = toObject(answer);
+  if (response.ok) throw new ServerError(t("server.no_json"));
   const status = `${response.status} ${response.statusText}`.trim();
   throw new ServerError(typeof error === "string" ? error : t("server.status", { status }));
 }

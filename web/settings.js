@@ -82,11 +82,13 @@ export function offersOnDrop() {
 export function applyDefaults(node) {
   if (app.extensionManager.setting.get(DETERMINISTIC) !== false) return;
   const entry = { node, isFilled: false };
-  const { onConfigure } = node;
-  node.onConfigure = function (data) {
-    entry.isFilled = true;
-    onConfigure?.call(this, data);
-  };
+  if (CLASSES.includes(node.comfyClass ?? "")) {
+    const { onConfigure } = node;
+    node.onConfigure = function (...values) {
+      entry.isFilled = true;
+      return onConfigure?.apply(this, values);
+    };
+  }
   if (made.push(entry) === 1) queueMicrotask(fillAlone);
 }
 

@@ -31,6 +31,8 @@ export class Look {
    */
   constructor(source, { onCompare, onClose }) {
     this.source = source;
+    /** What the server is asked about: the source, or where it lies on the server. */
+    this.asked = source;
     this.onCompare = onCompare;
     this.calledOff = new AbortController();
     this.questions = 0;
@@ -58,15 +60,15 @@ export class Look {
 
   /** Reads the file and asks what to expect. */
   async start() {
-    const { signal } = this.calledOff;
+    const signal = this.begin();
     this.isUnread = false;
     this.say("waiting", t("sidebar.reading"));
     this.actions.replaceChildren();
     try {
-      const data = this.source.sidecar ? await place(this.source, signal) : this.source.data;
+      if (this.source.sidecar) this.asked = await this.place(signal);
       // The record is shown as soon as it is there: hashing may take much longer.
       this.ask();
-      this.draw(await readRecord(data, signal));
+      this.draw(await readRecord(this.asked.data, signal));
     } catch (error) {
       if (signal.aborted) return;
       this.isUnread = true;
@@ -76,6 +78,37 @@ export class Look {
       const again = makeButton(document, "", t("card.look_again"), () => this.start());
       this.actions.replaceChildren(again);
     }
+  }
+
+  /**
+   * Calls off the questions that are still open, so that none is put twice.
+   *
+   * @returns {AbortSignal} Of those that follow.
+   */
+  begin() {
+    this.calledOff.abort();
+    this.calledOff = new AbortController();
+    this.stopAsking();
+    this.questions = 0;
+    this.isAsking = false;
+    this.forget();
+    return this.calledOff.signal;
+  }
+
+  /** Forgets what the server said, and where it put the file. */
+  forget() {
+    this.preflight = null;
+    this.asked = this.source;
+  }
+
+  /**
+   * Gives the place of the source on the server, where it is put if it is not there.
+   *
+   * @param {AbortSignal} signal
+   * @returns {Promise<Source>} Its record lies beside it there.
+   */
+  async place(signal) {
+    return { name: this.source.name, data: await place(this.asked, signal) };
   }
 
   /** Takes what it says aside, and calls off what it waits for. */
@@ -92,31 +125,40 @@ export class Look {
     this.timer = undefined;
   }
 
+  /** Tells whether the server still hashes files. */
+  isWaiting() {
+    return Number(this.preflight?.["pending"]) > 0;
+  }
+
   /** Goes on where it stopped. */
   resume() {
-    const isWaiting = Number(this.preflight?.["pending"]) > 0;
-    if (isWaiting && this.timer === undefined && !this.isAsking) this.ask();
+    if (this.isWaiting() && this.timer === undefined) this.ask();
   }
 
   /** Asks what can be expected of a rerun, again while the server still hashes files. */
   async ask() {
+    if (this.isAsking) return;
     const { signal } = this.calledOff;
     this.isAsking = true;
     try {
-      const preflight = await readPreflight(this.source, signal);
-      if (!this.isUnread) this.showPreflight(preflight);
+      // The file is sent along with the first question alone.
+      if (this.isWaiting()) this.asked = await this.place(signal);
+      const preflight = await readPreflight(this.asked, signal);
+      if (!signal.aborted && !this.isUnread) this.showPreflight(preflight);
     } catch (error) {
       if (signal.aborted || this.isUnread) return;
+      this.forget(); // A server that was started again has no such file any more.
       this.say("unknown", t("sidebar.no_preflight", { reason: reasonOf(error) }));
       this.expected.replaceChildren(
         makeButton(document, "", t("card.look_again"), () => this.ask()),
       );
     } finally {
-      this.isAsking = false;
+      if (!signal.aborted) this.isAsking = false;
     }
   }
 
   askLater() {
+    this.stopAsking();
     this.questions += 1;
     const waitMs = Math.min(ASK_AGAIN_MS * this.questions, LONGEST_WAIT_MS);
     this.timer = setTimeout(() => {
@@ -170,7 +212,7 @@ export class Look {
   /** @param {Json} preflight */
   showPreflight(preflight) {
     this.preflight = preflight;
-    if (Number(preflight["pending"]) > 0) this.askLater();
+    if (this.isWaiting()) this.askLater();
     const cannotRun = preflight["expect"] === "cannot_run";
     const state = preflight["expect"] === "mismatch" ? "doubt" : "ready";
     this.say(cannotRun ? "mismatch" : state, showSentence(preflight["line"]));

@@ -83,8 +83,9 @@ function toModel(file, places, isPending) {
  */
 function stateOf(place, isPending) {
   const state = STATES.find((known) => known === place["state"]) ?? "unknown";
-  // The answer tells how many wait for a digest, not which: one without a note may.
-  const mayWait = isPending && !place["note"] && Boolean(place["sha256"]);
+  const { note, sha256, pending } = place;
+  // An older answer tells how many wait for a digest, not which: one without a note may.
+  const mayWait = typeof pending === "boolean" ? pending : isPending && !note && Boolean(sha256);
   return state === "unknown" && mayWait ? "hashing" : state;
 }
 

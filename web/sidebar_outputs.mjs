@@ -93,14 +93,24 @@ function drawLine({ line }) {
 }
 
 /**
+ * Says how far a file is what its whole record says.
+ *
+ * @param {unknown} agreement The level, if it was checked.
+ */
+function stateOf(agreement) {
+  if (agreement === "mismatch") return "edited";
+  return agreement === "bitwise" ? "whole" : "unchecked";
+}
+
+/**
  * Says whether there is a record, and what the last rerun gave.
  *
  * @param {Record<string, unknown>} output
  */
 function drawChips({ record, level: agreement, verdict }) {
   const chips = make(document, "span", "provenance-chips");
-  const isEdited = record === "whole" && agreement === "mismatch";
-  const state = isEdited ? "edited" : (RECORDS.find((known) => known === record) ?? "unread");
+  const known = RECORDS.find((name) => name === record) ?? "unread";
+  const state = known === "whole" ? stateOf(agreement) : known;
   const chip = make(document, "span", "provenance-chip", t(`sidebar.record.${state}`));
   chip.dataset["record"] = state;
   chips.append(chip);

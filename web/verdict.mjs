@@ -35,8 +35,8 @@ import { t } from "./strings.js";
  * @property {readonly string[]} notes Sentences that decide nothing.
  * @property {string} where Where two runs part; empty if that is not known.
  * @property {string} numbers How far the pixels differ; empty if they do not, or were not compared.
- * @property {number} mostDifference The most that two samples differ, in levels of 8 bits; 0 if they do
- *   not, or were not compared.
+ * @property {number} mostDifference The most that two samples differ, in levels of 8 bits, rounded up;
+ *   0 if they do not, or were not compared.
  */
 
 /**
@@ -61,6 +61,8 @@ const SENTENCE_CHARS = 400;
 const LEAD_CHARS = 24;
 /** Entries of each list that are shown: a report must not fill the page. */
 const LIST_LENGTH = 40;
+/** The largest sample of 8 bits. */
+const WHITE = 255;
 
 /**
  * Finds the weakest level among checks.
@@ -84,14 +86,15 @@ export function parseReport(value) {
   const causes = toList(report["causes"]).slice(0, LIST_LENGTH);
   const notes = toList(report["notes"]).slice(0, LIST_LENGTH);
   const stated = toLevel(report["level"]);
+  const pixels = toObject(report["pixels"]);
   return {
     level: weakest([{ level: stated }, { level: weakest(checks) }]),
     checks: weakestFirst(checks).slice(0, LIST_LENGTH),
     causes: causes.map(parseCause),
     notes: notes.map(toSentence),
     where: toSentence(toObject(report["divergence"])["message"]),
-    numbers: showNumbers(toObject(report["pixels"])),
-    mostDifference: toNumber(toObject(report["pixels"])["max_abs"]),
+    numbers: showNumbers(pixels),
+    mostDifference: Math.ceil((toNumber(pixels["max_abs"]) * WHITE) / peakOf(pixels)),
   };
 }
 
@@ -203,7 +206,17 @@ function showNumbers(pixels) {
     typeof mean === "number" ? t("panel.numbers.average", { mean: mean.toPrecision(2) }) : "";
   const isTiny = part > 0 && part < 0.0001;
   const percent = isTiny ? t("panel.numbers.less") : (part * 100).toFixed(2);
-  return t("panel.numbers", { percent, most, average, noise });
+  const peak = peakOf(pixels);
+  const key = peak === WHITE ? "panel.numbers" : "panel.numbers.deep";
+  return t(key, { percent, most, peak, average, noise });
+}
+
+/**
+ * @param {Record<string, unknown>} pixels As a report has them.
+ * @returns {number} Their largest sample; a report that does not tell is of 8 bits.
+ */
+function peakOf(pixels) {
+  return Math.max(WHITE, toNumber(pixels["peak"]));
 }
 
 /**

@@ -77,10 +77,10 @@ def compare_pixels(
     level, message = Level.MISMATCH, "not the same pixels"
     if reference is not None and difference is None:
         message = "another size or number of channels"
-    elif difference is not None and reference is not None:
+    elif difference is not None:
         message = (
             f"{difference.differing_fraction:.2%} of the pixels differ, by up to "
-            f"{difference.max_abs} of {2**reference.bits - 1} levels"
+            f"{difference.max_abs} of {difference.peak} levels"
         )
         message += "" if is_exact else "; measured against the file's own pixels, which are others"
         if is_exact and difference.max_abs <= ROUNDING_LEVELS and not explained:

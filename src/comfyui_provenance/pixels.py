@@ -123,23 +123,25 @@ class Difference:
     """How far the samples of two images of the same geometry differ.
 
     Attributes:
-        max_abs: Largest absolute difference of two samples, 0 to the peak: 255,
-            or 65535 for samples of 16 bits.
+        max_abs: Largest absolute difference of two samples, 0 to the peak.
         mean_abs: Mean absolute difference over all samples, 0 to the peak.
         psnr_db: Peak signal-to-noise ratio over all samples, or None when they
             are equal and there is no noise.
         differing_fraction: Pixels in which any channel differs, 0 to 1.
+        peak: Largest value of a sample: 255, or 65535 for samples of 16 bits.
     """
 
     max_abs: int
     mean_abs: float
     psnr_db: float | None
     differing_fraction: float
+    peak: int
 
     def to_json(self) -> dict[str, JsonValue]:
         """Give the attributes under their names."""
         return {
             "max_abs": self.max_abs,
+            "peak": self.peak,
             "mean_abs": self.mean_abs,
             "psnr_db": self.psnr_db,
             "differing_fraction": self.differing_fraction,
@@ -267,6 +269,7 @@ def measure_difference(first: Pixels, second: Pixels) -> Difference:
         mean_abs=sum(value * count for value, count in histogram) / distance.size,
         psnr_db=10 * math.log10(peak * peak * distance.size / squares) if squares else None,
         differing_fraction=int(differing) / (first.height * first.width),
+        peak=peak,
     )
 
 

@@ -24,12 +24,15 @@ from comfyui_provenance.record import KEYWORD, seal
 
 from support import prompts
 from support.editor import Editor
-from support.server import ComfyServer
+from support.server import ComfyServer, PromptFailed
 from support.tampering import Graph, edit_graph, edit_record, record_of, set_input
 
 HOSTILE = "<img src=x onerror=\"window.hacked = 'yes'\"><script>window.hacked = 'yes'</script>"
 TXT2IMG = sorted(node["class_type"] for node in prompts.txt2img().values())
 RUN_MS = 60_000
+LATE_MS = 400
+"""In which a card would have come; most come within a tenth of it."""
+
 READY = re.compile("^ready")
 SLOW_SEEDS = itertools.count(70_000)
 NOTE_EVENTS = """async () => {
@@ -76,6 +79,14 @@ def reproduce(editor: Editor, name: str, level: str) -> str:
     card.get_by_role("button", name="Reproduce and verify", exact=True).click()
     expect(card).to_have_attribute("data-level", level, timeout=RUN_MS)
     return card.inner_text()
+
+
+def reproductions(server: ComfyServer) -> set[str]:
+    """List the runs of cards that the server has run, runs, or is to run."""
+    queue = server.get_json("/queue")
+    waiting = [item[:3] for items in queue.values() for item in items]
+    ended = [entry["prompt"][:3] for entry in server.get_json("/history").values()]
+    return {name for _, name, prompt in (*waiting, *ended) if [*prompt] == ["reproduce"]}
 
 
 def prompts_run(server: ComfyServer) -> int:
@@ -141,6 +152,7 @@ def test_an_image_that_carries_nothing_opens_as_without_the_pack(
 
     editor.drop(write(tmp_path, "plain.png", plain.getvalue()))
     editor.wait_for_nodes(["LoadImage"])
+    editor.page.wait_for_timeout(LATE_MS)
 
     expect(editor.card()).to_have_count(0)
 
@@ -156,6 +168,8 @@ def test_an_image_dropped_on_load_image_goes_there_and_nowhere_else(
 
     editor.drop(file, at=editor.place_of(node))
     editor.page.wait_for_function(f"() => ({value})().includes('onto a node')")
+
+    editor.page.wait_for_timeout(LATE_MS)
 
     assert editor.node_types() == ["LoadImage"]
     expect(editor.card()).to_have_count(0)
@@ -312,6 +326,7 @@ def test_a_waiting_run_is_called_off_and_no_other(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
     server = editor.server
+    before = reproductions(server)
     others = [server.submit(prompts.txt2img(seed=next(SLOW_SEEDS), steps=60)) for _ in range(2)]
     editor.drop(write(tmp_path, "waiting.png", saved))
     card = editor.card("waiting.png")
@@ -323,6 +338,7 @@ def test_a_waiting_run_is_called_off_and_no_other(
     expect(card).to_contain_text("Cancelled")
     for other in others:
         assert server.wait_for(other).outputs["save"]["images"]
+    assert reproductions(server) == before
 
 
 def test_a_run_at_work_is_called_off_and_no_other(
@@ -403,6 +419,86 @@ def test_without_the_server_part_the_page_works_as_always(
 
     (image,) = (entry for shown in history.outputs.values() for entry in shown.get("images", ()))
     assert record_of(editor.server.path_of(image).read_bytes())["tuple"]["seed"] == str(seed)
+
+
+def test_with_a_server_part_that_fails_the_card_says_so(
+    broken_editor: Editor, saved: bytes, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    editor = broken_editor
+    editor.clear()
+
+    editor.drop(write(tmp_path, "fox.png", saved))
+    card = editor.card("fox.png")
+
+    if "slow" in request.node.callspec.id:
+        expect(card).to_contain_text("Looking")
+    else:
+        expect(card).to_contain_text("does not answer")
+        expect(card.get_by_role("button", name="Look again")).to_be_visible()
+    editor.close_cards()
+    expect(card).to_have_count(0)
+
+
+def test_a_verdict_comes_though_some_questions_go_unanswered(
+    editor: Editor, saved: bytes, tmp_path: Path
+) -> None:
+    failures = [*range(4)]
+
+    def fail_at_first(route: Route) -> None:
+        if failures:
+            failures.pop()
+            route.abort()
+        else:
+            route.continue_()
+
+    editor.page.route("**/history/*", fail_at_first)
+    try:
+        editor.drop(write(tmp_path, "fox.png", saved))
+        reproduce(editor, "fox.png", "bitwise")
+    finally:
+        editor.page.unroute("**/history/*")
+    assert failures == []
+
+
+def test_a_run_of_which_nothing_is_heard_is_called_off(
+    editor: Editor, saved: bytes, tmp_path: Path
+) -> None:
+    server = editor.server
+    before = reproductions(server)
+    slow = edit_graph(saved, set_input("sampler", "steps", 1000), resealed=True)
+    editor.page.route("**/history/*", lambda route: route.abort())
+    try:
+        editor.drop(write(tmp_path, "lost.png", slow))
+        card = editor.card("lost.png")
+        card.get_by_role("button", name="Reproduce and verify", exact=True).click()
+        expect(card).to_contain_text("Not reproduced", timeout=RUN_MS)
+    finally:
+        editor.page.unroute("**/history/*")
+
+    expect(card.locator("progress")).to_be_hidden()
+    (ours,) = reproductions(server) - before
+    with pytest.raises(PromptFailed, match="interrupted"):
+        server.wait_for(ours)
+
+
+def test_a_card_is_used_with_the_keyboard_alone(
+    editor: Editor, saved: bytes, tmp_path: Path
+) -> None:
+    for name in ("one.png", "two.png"):
+        editor.drop(write(tmp_path, name, saved))
+        expect(editor.card(name).locator(".provenance-card-line")).to_have_text(READY)
+    card, other = editor.card("one.png"), editor.card("two.png")
+    card.get_by_role("button", name="Reproduce and verify", exact=True).focus()
+
+    editor.page.keyboard.press("Enter")
+    expect(card.get_by_role("button", name="Cancel")).to_be_focused()
+    editor.page.keyboard.press("Escape")  # ends no run by accident
+    expect(card).to_have_attribute("data-level", "bitwise", timeout=RUN_MS)
+    expect(card.get_by_role("button", name="Show images and report")).to_be_focused()
+    editor.page.keyboard.press("Escape")
+
+    expect(card).to_have_count(0)
+    expect(other.locator(".provenance-close")).to_be_focused()
 
 
 def test_the_page_loads_little_at_its_start(any_editor: Editor) -> None:

@@ -467,7 +467,7 @@ def test_no_warning_of_pillow_escapes_and_its_settings_are_put_back() -> None:
 
 
 def test_equal_images_have_no_difference() -> None:
-    assert measure_difference(gradient(), gradient()) == Difference(0, 0.0, None, 0.0)
+    assert measure_difference(gradient(), gradient()) == Difference(0, 0.0, None, 0.0, 255)
 
 
 def test_a_difference_counts_pixels_and_not_samples() -> None:
@@ -493,6 +493,7 @@ def test_a_difference_of_sixteen_bits_has_their_levels() -> None:
     difference = measure_difference(first, second)
 
     assert (difference.max_abs, difference.mean_abs) == (65535, 32768.0)
+    assert difference.peak == 65535
     assert difference.psnr_db == pytest.approx(10 * math.log10(65535**2 * 2 / (65535**2 + 1)))
     assert difference_image(first, second) == Pixels(b"\xff\xff\0\1", 1, 2, 1, 16)
 
@@ -501,7 +502,7 @@ def test_images_of_more_than_one_block_are_measured_whole() -> None:
     first = Pixels(bytes(3 * 2**21 + 6), 1, 2**21 + 2, 3)
     second = Pixels(b"\1" * len(first.samples), 1, 2**21 + 2, 3)
 
-    assert measure_difference(first, second) == Difference(1, 1.0, 20 * math.log10(255), 1.0)
+    assert measure_difference(first, second) == Difference(1, 1.0, 20 * math.log10(255), 1.0, 255)
 
 
 def test_a_difference_agrees_with_numpy_in_floating_point() -> None:
@@ -533,8 +534,9 @@ def test_a_difference_of_sixteen_bits_agrees_with_numpy() -> None:
 
 
 def test_a_difference_gives_its_numbers_as_json() -> None:
-    assert Difference(1, 0.5, None, 0.25).to_json() == {
+    assert Difference(1, 0.5, None, 0.25, 65535).to_json() == {
         "max_abs": 1,
+        "peak": 65535,
         "mean_abs": 0.5,
         "psnr_db": None,
         "differing_fraction": 0.25,

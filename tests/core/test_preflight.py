@@ -250,6 +250,6 @@ def test_the_json_is_plain_and_says_what_the_object_says(name: str) -> None:
     assert document["reasons"] == [*preflight.reasons]
     assert document["line"] == preflight.line()
     assert document["pending"] == preflight.pending
-    assert [entry["state"] for entry in document["materials"]] == [
-        item.state.value for item in preflight.materials
+    assert [(entry["state"], entry["pending"]) for entry in document["materials"]] == [
+        (item.state.value, item.is_pending) for item in preflight.materials
     ]

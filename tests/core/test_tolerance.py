@@ -399,7 +399,7 @@ def state(name: str, *sketches: Sketch | None) -> Step:
     return Step(0, 1.0, hashlib.sha256(name.encode()).digest()[:16], sketches or (sketch(0),))
 
 
-DIFFERENCE = Difference(max_abs=2, mean_abs=0.25, psnr_db=50.0, differing_fraction=0.5)
+DIFFERENCE = Difference(2, mean_abs=0.25, psnr_db=50.0, differing_fraction=0.5, peak=255)
 
 
 def test_a_distance_is_the_estimate_and_its_floor() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from .hostile import graph
 from .hostile_graphs import between, instead, last, many
-from .prompts import node, sampler
+from .prompts import LORA, node, sampler
 from .tampering import Edit, Graph, set_input
 
 
@@ -189,7 +189,17 @@ def _upscaled_by_models(found: Graph) -> None:
     found["decode"] = found.pop("up4")
 
 
+def _loaded_often(found: Graph) -> None:
+    link: list[str | int] = ["loader", 0]
+    for at in range(150):
+        inputs = {"lora_name": LORA, "strength_model": 1.0}
+        found[f"lora{at}"] = node("LoraLoaderModelOnly", model=link, **inputs)
+        link = [f"lora{at}", 0]
+    found["sampler"]["inputs"]["model"] = link
+
+
 WORK: Final = [
+    graph("one file for hundreds of loaders", _loaded_often, "nodes that load or patch models"),
     graph(
         "a latent of 8192 x 8192, 64 times",
         many(

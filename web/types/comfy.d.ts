@@ -42,7 +42,10 @@ interface GraphNode {
   mode?: number;
   /** The graph inside a node that stands for one. */
   subgraph?: Graph;
-  onConfigure?: (this: GraphNode, data: unknown) => void;
+  onConfigure?: (this: GraphNode, ...values: unknown[]) => unknown;
+  inputs?: { name: string }[];
+  /** The node that a link of an input comes from; nothing where that is the edge of a subgraph. */
+  getInputNode?: (slot: number) => GraphNode | null | undefined;
   /** The id of the node's class, such as `ProvenanceReproduce`. */
   comfyClass?: string;
   size: ArrayLike<number>;
@@ -154,7 +157,7 @@ declare module "*/scripts/app.js" {
     rootGraph: RootGraph;
     /** The node under what is being dragged, on the classic canvas. */
     dragOverNode?: GraphNode | null;
-    canvas?: { selected_nodes?: Record<string, GraphNode>; selectedItems?: Set<unknown> };
+    canvas?: { graph?: Graph | null; selected_nodes?: Record<string, GraphNode>; selectedItems?: Set<unknown> };
     registerExtension(extension: Extension): void;
     extensionManager: ExtensionManager;
   };

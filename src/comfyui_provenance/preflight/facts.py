@@ -58,6 +58,7 @@ class PlacedMaterial:
             "size_bytes": material.size_bytes,
             "name_here": self.name_here,
             "note": self.note,
+            "pending": self.is_pending,
         }
 
 
