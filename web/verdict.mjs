@@ -35,8 +35,8 @@ import { t } from "./strings.js";
  * @property {readonly string[]} notes Sentences that decide nothing.
  * @property {string} where Where two runs part; empty if that is not known.
  * @property {string} numbers How far the pixels differ; empty if they do not, or were not compared.
- * @property {number} mostDifference The most that two samples differ, in levels of 8 bits, rounded up;
- *   0 if they do not, or were not compared.
+ * @property {number} mostDifference The most that two samples differ, in levels of 8 bits, rounded
+ *   up; 0 if they do not, or were not compared.
  */
 
 /**

@@ -333,7 +333,8 @@ def test_a_waiting_run_is_called_off_and_no_other(
     card.get_by_role("button", name="Reproduce and verify", exact=True).click()
     expect(card).to_contain_text("queue")
 
-    card.get_by_role("button", name="Cancel").click()
+    with editor.page.expect_response("**/interrupt"):
+        card.get_by_role("button", name="Cancel").click()
 
     expect(card).to_contain_text("Cancelled")
     for other in others:
@@ -353,7 +354,9 @@ def test_a_run_at_work_is_called_off_and_no_other(
     expect(card).to_contain_text(re.compile(r"KSampler \d+ of 1000"), timeout=RUN_MS)
     other = server.submit(prompts.txt2img(seed=next(SLOW_SEEDS)))
 
-    card.get_by_role("button", name="Cancel").click()
+    # While Python waits for the server, the page's requests wait for Python.
+    with editor.page.expect_response("**/interrupt"):
+        card.get_by_role("button", name="Cancel").click()
 
     expect(card).to_contain_text("Cancelled")
     assert server.wait_for(other).outputs["save"]["images"]

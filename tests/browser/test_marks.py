@@ -7,14 +7,16 @@ prompt or the workflow, and nothing that the user does is prevented.
 from __future__ import annotations
 
 import itertools
-import re
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from support import prompts
 from support.editor import Editor
+from support.server import ComfyServer
 
 TXT2IMG = sorted(node["class_type"] for node in prompts.txt2img().values())
 SAMPLER = "ProvenanceKSampler"
@@ -158,9 +160,8 @@ def test_a_mark_fits_its_node(editor: Editor, saved: bytes, tmp_path: Path) -> N
 
 
 def test_a_mark_adds_nothing_to_the_prompt_or_the_workflow(
-    any_editor: Editor, saved: bytes, tmp_path: Path
+    editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
-    editor = any_editor
     open_graph(editor, saved, tmp_path)
     editor.set_widget(SAMPLER, "control_after_generate", "fixed")
     prompt, workflow = editor.prompt(), editor.workflow()
@@ -174,9 +175,8 @@ def test_a_mark_adds_nothing_to_the_prompt_or_the_workflow(
 
 
 def test_a_mark_is_of_an_earlier_run_once_the_user_changes_the_node(
-    any_editor: Editor, saved: bytes, tmp_path: Path
+    editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
-    editor = any_editor
     open_graph(editor, saved, tmp_path)
     editor.set_widget(SAMPLER, "control_after_generate", "fixed")
     editor.run()
@@ -295,9 +295,8 @@ def test_digits_in_a_field_for_words_are_not_a_number(editor: Editor) -> None:
 
 
 def test_a_seed_that_the_page_has_rounded_is_told_when_the_graph_opens(
-    any_editor: Editor, tmp_path: Path
+    editor: Editor, tmp_path: Path
 ) -> None:
-    editor = any_editor
     seed = next(NEW_LARGE)
     prompt = prompts.txt2img(seed=seed, steps=1, width=64, height=64)
     (made,) = editor.server.images(editor.server.run(prompt))
@@ -314,6 +313,50 @@ def test_a_seed_that_the_page_has_rounded_is_told_when_the_graph_opens(
     expect(toast(editor, f"would be sent {sent}")).to_have_count(1, timeout=TOLD_MS)
 
 
+def test_a_seed_from_another_node_is_told_when_the_graph_opens(
+    editor: Editor, tmp_path: Path
+) -> None:
+    prompt = prompts.txt2img(steps=1, width=64, height=64)
+    prompt["number"] = {"class_type": "PrimitiveInt", "inputs": {"value": next(NEW_LARGE)}}
+    prompt["sampler"]["inputs"]["seed"] = ["number", 0]
+    (made,) = editor.server.images(editor.server.run(prompt))
+    file = tmp_path / "large number.png"
+    file.write_bytes(made.read_bytes())
+
+    editor.drop(file)
+    editor.wait_for_nodes(sorted([*TXT2IMG, "PrimitiveInt"]))
+
+    sent = next(
+        node["inputs"]["value"]
+        for node in editor.prompt().values()
+        if node["class_type"] == "PrimitiveInt"
+    )
+    told = toast(editor, f"would be sent {sent}")
+    expect(told).to_have_count(1, timeout=TOLD_MS)
+    expect(told).to_contain_text(f"node {sampler_id(editor)} ")
+
+
+def test_a_seed_from_a_primitive_node_is_told_when_the_graph_opens(
+    editor: Editor, tmp_path: Path
+) -> None:
+    sampler = editor.add_node(SAMPLER, (500, 120))
+    primitive = add_primitive(editor, sampler, "seed")
+    value = float(next(NEW_LARGE))
+    editor.page.evaluate(
+        "([id, value]) => (app.graph.getNodeById(id).widgets[0].value = value)", [primitive, value]
+    )
+    file = tmp_path / "primitive.json"
+    file.write_text(json.dumps(editor.workflow()))
+    editor.clear()
+
+    editor.drop(file)
+    editor.wait_for_nodes(["PrimitiveNode", SAMPLER])
+
+    sent = next(iter(editor.prompt().values()))["inputs"]["seed"]
+    assert float(sent) == value
+    expect(toast(editor, f"would be sent {sent}")).to_have_count(1, timeout=TOLD_MS)
+
+
 @pytest.mark.parametrize(
     ("class_type", "words"),
     [
@@ -322,9 +365,8 @@ def test_a_seed_that_the_page_has_rounded_is_told_when_the_graph_opens(
     ],
 )
 def test_a_node_that_nothing_can_pin_is_told_before_anything_is_queued(
-    any_editor: Editor, class_type: str, words: str
+    editor: Editor, class_type: str, words: str
 ) -> None:
-    editor = any_editor
     queued: list[str] = []
     editor.page.on("request", lambda request: queued.append(request.url))
     editor.add_node(SAMPLER, (400, 120))
@@ -355,18 +397,40 @@ def test_a_graph_without_this_pack_is_left_alone(editor: Editor) -> None:
     expect(toast(editor, f"node {node} (alone")).to_have_count(0)
 
 
-@pytest.mark.parametrize("status", [500, 404, 0], ids=["failing", "gone", "silent"])
+@pytest.fixture(params=["failing", "gone", "silent"])
+def untold(
+    request: pytest.FixtureRequest, browser: Browser, server: ComfyServer
+) -> Iterator[tuple[Editor, list[str]]]:
+    """A page of its own whose server does not tell its classes, and what that page asked.
+
+    A page asks once for all graphs, so one that has the answer would not notice.
+    """
+    editor = Editor(browser, server, vue_nodes=False)
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        if request.param == "failing":
+            route.fulfill(status=500)
+        elif request.param == "gone":
+            route.abort()
+
+    editor.page.route("**/provenance/classes", refuse)
+    yield editor, asked
+    problems = editor.problems
+    editor.close()
+    assert problems == []
+
+
 def test_a_server_that_does_not_tell_its_classes_costs_nothing(
-    editor: Editor, saved: bytes, tmp_path: Path, status: int
+    untold: tuple[Editor, list[str]], saved: bytes, tmp_path: Path
 ) -> None:
-    routes = re.compile("/provenance/classes")
-    editor.page.route(
-        routes, lambda route: route.fulfill(status=status) if status else route.abort()
-    )
+    editor, asked = untold
+    editor.clear()
 
     open_graph(editor, saved, tmp_path)
     editor.page.wait_for_timeout(QUIET_MS)
     editor.run()
 
     expect(mark(editor, "pinned")).to_be_visible()
-    editor.page.unroute(routes)
+    assert asked

@@ -32,19 +32,19 @@ QUIET_MS = 1500
 
 
 @pytest.fixture
-def dialog(any_editor: Editor) -> Iterator[Editor]:
+def dialog(editor: Editor) -> Iterator[Editor]:
     """A page whose settings dialog shows this pack's settings."""
-    open_dialog(any_editor)
-    yield any_editor
-    close_dialog(any_editor)
+    open_dialog(editor)
+    yield editor
+    close_dialog(editor)
 
 
 @pytest.fixture
-def off(any_editor: Editor) -> Iterator[Editor]:
+def off(editor: Editor) -> Iterator[Editor]:
     """A page on which new samplers start with Deterministic Mode off."""
-    choose(any_editor, DETERMINISTIC, False)
-    yield any_editor
-    choose(any_editor, DETERMINISTIC, True)
+    choose(editor, DETERMINISTIC, False)
+    yield editor
+    choose(editor, DETERMINISTIC, True)
 
 
 def open_dialog(editor: Editor, name: str = "Provenance") -> None:
@@ -108,7 +108,10 @@ def open_file(editor: Editor, file: Path, types: list[str]) -> None:
     editor.page.wait_for_timeout(200)
 
 
-def test_every_setting_is_shown_with_its_value(dialog: Editor) -> None:
+def test_every_setting_is_shown_with_its_value(any_editor: Editor) -> None:
+    dialog = any_editor
+    open_dialog(dialog)
+
     editor = dialog
 
     for name in (DETERMINISTIC, OFFER):
@@ -118,6 +121,7 @@ def test_every_setting_is_shown_with_its_value(dialog: Editor) -> None:
         expect(setting(editor, name).locator("input")).not_to_be_checked()
     for name in (PACKS, "Provenance.Server.AllowedClasses"):
         expect(setting(editor, name).locator("textarea")).to_have_value("")
+    close_dialog(dialog)
 
 
 def test_a_setting_of_the_server_changes_with_its_code(dialog: Editor) -> None:

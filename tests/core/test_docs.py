@@ -29,9 +29,11 @@ def test_the_tests_and_folders_that_a_page_names_exist(page: Path) -> None:
 
 @each_page
 def test_a_pages_links_to_files_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    pictures = re.findall(r'(?:src|srcset)="([^":]+)"', text)
 
-    assert sorted(link for link in links if not (page.parent / link).exists()) == []
+    assert sorted(link for link in [*links, *pictures] if not (page.parent / link).exists()) == []
 
 
 def test_every_public_node_has_a_help_page_and_no_other() -> None:

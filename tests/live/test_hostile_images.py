@@ -39,6 +39,7 @@ HONEST_EVERY = 10
 MESSAGE_CHARS = 5000
 REPORT_CHARS = 256 * 1024
 SAMPLING = "  0%|"
+PICTURE = re.compile(r"[0-9a-f]{32}\.png")
 ALLOWED = {
     "refused": {"refused"},
     "unrunnable": {"mismatch", "unknown"},
@@ -112,13 +113,18 @@ def reproduce(server: ComfyServer, data: bytes, name: str) -> Report:
 
 
 def files_of(server: ComfyServer) -> dict[Path, int]:
-    """List what the server holds apart from uploads, its log and this pack's own records."""
+    """List what the server holds apart from uploads, its log and what this pack itself writes.
+
+    That is its own records, and the pictures of a comparison, under names that no file chooses.
+    """
     own = (server.input_folder, server.base / "user" / "__provenance", server.base / "comfyui.log")
+    pictures = server.base / "temp" / "provenance"
     found = (path for path in server.base.rglob("*") if path.is_file())
     return {
         path: path.stat().st_mtime_ns
         for path in found
         if not any(path.is_relative_to(folder) for folder in own)
+        and not (path.parent == pictures and PICTURE.fullmatch(path.name))
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
@@ -203,6 +204,26 @@ def test_what_another_sites_form_could_send_is_refused(server: ComfyServer, rout
 
     assert status == 415
     assert "expected application/json" in answer["error"]
+
+
+@pytest.mark.parametrize("path", ["record", "preflight", "compare", "settings"])
+def test_a_page_of_another_site_is_refused_in_words(server_with: Any, path: str) -> None:
+    # Without this option ComfyUI refuses it itself, of each of its routes.
+    server = server_with("--enable-cors-header")
+    request = urllib.request.Request(  # noqa: S310 - our own address
+        f"{server.url}/api/provenance/{path}",
+        data=b"{}",
+        headers={"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"},
+    )
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)  # noqa: S310 - our own address
+
+    with refused.value as answer:
+        assert (answer.code, json.loads(answer.read())) == (
+            403,
+            {"error": "a page of another site cannot ask this server"},
+        )
 
 
 # --- the last images ---

@@ -107,6 +107,8 @@ def test_a_file_that_is_not_hashed_yet_is_pending_and_then_known(
     assert (first["pending"], first["expect"]) == (1, "unknown")
     assert first["line"] == "ready: 1 file still to hash"
     assert states(first)[prompts.CHECKPOINT] == "unknown"
+    assert [item["name"] for item in first["materials"] if item["pending"]] == [prompts.CHECKPOINT]
+    assert not any(item["pending"] for item in last["materials"])
     assert (last["pending"], last["expect"]) == (0, "bitwise")
 
 
@@ -335,8 +337,13 @@ def test_an_interrupted_client_drops_its_own_run_and_no_other(
             other.append(server.submit(prompts.txt2img(seed=36, steps=1)))
             threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
 
-    with pytest.raises(KeyboardInterrupt):
-        client.reproduce(data, "fox.png", server.url, progress=interrupt_when_running)
+    # A shell that starts us in the background has SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            client.reproduce(data, "fox.png", server.url, progress=interrupt_when_running)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     server.wait_for(other[0])
     assert working == ["sampler"]

@@ -26,7 +26,7 @@ export function answer(value, status = 200) {
 export class Element {
   constructor(tag) {
     Object.assign(this, { tag, className: "", dataset: {}, attributes: {}, children: [] });
-    Object.assign(this, { listeners: {}, ownerDocument: document });
+    Object.assign(this, { listeners: {}, ownerDocument: document, isConnected: true });
   }
 
   set textContent(text) {
@@ -51,6 +51,18 @@ export class Element {
 
   replaceChildren(...children) {
     this.children = children;
+  }
+
+  remove() {
+    this.isConnected = false;
+  }
+
+  closest() {
+    return null;
+  }
+
+  querySelector(tag) {
+    return this.all().find((element) => element !== this && element.tag === tag) ?? null;
   }
 
   addEventListener(type, listener) {

@@ -313,6 +313,19 @@ test("a seed that the page rounds is told with what will be sent, in any graph",
   assert.match(toasts[0].detail, /1152921504606847000/u);
 });
 
+test("a seed that comes from a primitive is told with the node that takes it", async () => {
+  const widgets = [{ name: "value", value: 2 ** 61 }];
+  const origin = makeNode(newId(), "PrimitiveInt", { widgets });
+  const inputs = [{ name: "seed" }];
+  const id = newId();
+  open(origin, makeNode(id, "KSampler", { inputs, getInputNode: () => origin }));
+
+  await checkGraph();
+
+  assert.equal(toasts.length, 1);
+  assert.ok(toasts[0].detail.startsWith(`node ${id} (KSampler) would be sent 2305843009213694000`));
+});
+
 test("subgraphs that hold each other many times end", async () => {
   let graph = makeGraph(makeNode(1, "Noisy"));
   for (let depth = 0; depth < 40; depth += 1) {

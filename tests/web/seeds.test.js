@@ -154,6 +154,18 @@ test("a field that held words is no field for numbers", () => {
   assert.deepEqual(toasts, []);
 });
 
+test("a field that was empty may be for numbers: its digits are told, its words are not", () => {
+  const field = enter("");
+  field.value = "a fox, 9007199254740993 times";
+  fire(field, "change");
+  const before = toasts.length;
+  field.value = newLarge();
+  fire(field, "change");
+
+  assert.equal(before, 0);
+  assert.equal(toasts.length, 1);
+});
+
 test("other fields of the page are nobody's business", () => {
   const field = enter("0", "input[type=search]");
   field.value = newLarge();
@@ -171,12 +183,31 @@ test("the page's own listeners come after ours and are not held up", () => {
 test("only seeds that the page cannot tell apart are large", () => {
   const widgets = [
     { name: "seed", value: 2 ** 62 },
-    { name: "seed", value: 2 ** 53 - 1 },
     { name: "noise_seed", value: 2 ** 53 },
     { name: "steps", value: 2 ** 60 },
-    { name: "seed", value: "1152921504606846977" },
   ];
 
   assert.deepEqual(largeSeeds({ widgets }), [2 ** 62, 2 ** 53]);
+  for (const value of [2 ** 53 - 1, "1152921504606846977", null]) {
+    assert.deepEqual(largeSeeds({ widgets: [{ name: "seed", value }] }), []);
+  }
   assert.deepEqual(largeSeeds({}), []);
 });
+
+for (const [phrase, origin, seeds] of [
+  ["a primitive", { widgets: [{ name: "value", value: 2 ** 61 }] }, [2 ** 61]],
+  ["a small primitive", { widgets: [{ name: "value", value: 7 }] }, []],
+  ["a node that computes it", { widgets: [{ name: "seed", value: 2 ** 61 }] }, []],
+  ["a node without widgets", {}, []],
+  ["the edge of a subgraph", null, [2 ** 62]],
+]) {
+  test(`the seed that counts is the one that is sent: it comes from ${phrase}`, () => {
+    const node = {
+      widgets: [{ name: "seed", value: 2 ** 62 }],
+      inputs: [{ name: "model" }, { name: "seed" }],
+      getInputNode: (slot) => (slot === 1 ? origin : assert.fail("another input")),
+    };
+
+    assert.deepEqual(largeSeeds(node), seeds);
+  });
+}

@@ -121,14 +121,24 @@ test("nodes of other classes are left alone", async () => {
   assert.equal(widget.value, true);
 });
 
-test("a node's own callback is still called when it is filled", () => {
+test("a node's own callback gets and gives what it always did", () => {
   settings.set(...OFF);
-  const filled = [];
-  const node = { comfyClass: "ProvenanceKSampler", onConfigure: (data) => filled.push(data) };
+  const onConfigure = (...values) => ["its answer", ...values];
+  const node = { comfyClass: "ProvenanceKSampler", onConfigure };
   applyDefaults(node);
-  node.onConfigure("data");
 
-  assert.deepEqual(filled, ["data"]);
+  assert.notEqual(node.onConfigure, onConfigure);
+  assert.deepEqual(node.onConfigure("data", 7), ["its answer", "data", 7]);
+});
+
+test("no callback is put into a node of another pack", () => {
+  settings.set(...OFF);
+  const onConfigure = () => "its answer";
+  const nodes = [{ comfyClass: "SomebodysNode", onConfigure }, { comfyClass: "VAEDecode" }];
+  for (const node of nodes) applyDefaults(node);
+
+  assert.equal(nodes[0].onConfigure, onConfigure);
+  assert.ok(!("onConfigure" in nodes[1]));
 });
 
 test("a setting of the server shows what the server has", async () => {

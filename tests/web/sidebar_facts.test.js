@@ -217,6 +217,18 @@ test("a file is being hashed as long as the server says that some are", () => {
   assert.equal(stateWith(0), "unknown");
 });
 
+for (const [pending, note, state] of [
+  [true, "", "hashing"],
+  [true, "of another precision", "hashing"],
+  [false, "", "unknown"],
+]) {
+  test(`a file that the server ${pending ? "hashes" : "does not hash"} is ${state} ${note}`, () => {
+    const preflight = { pending: 2, materials: [placed("unknown", { pending, note })] };
+
+    assert.equal(readModels({ materials: [MATERIAL] }, preflight).items[0].state, state);
+  });
+}
+
 test("a file that two nodes use is listed once, in the worse of its states", () => {
   const preflight = {
     pending: 0,

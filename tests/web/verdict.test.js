@@ -75,6 +75,27 @@ test("a report tells where runs part, how far pixels are apart and what to do", 
   assert.equal(parseReport({ pixels: { max_abs: 0, differing_fraction: 0 } }).numbers, "");
 });
 
+test("a difference of more than 8 bits is told as one, and rounded up where 8 bits count", () => {
+  const pixels = { max_abs: 771, mean_abs: 2, psnr_db: 51.2, differing_fraction: 0.5, peak: 65535 };
+
+  assert.equal(
+    parseReport({ pixels }).numbers,
+    "50.00 % of the pixels differ, by up to 771 of 65535 levels, by 2.0 on average, PSNR 51.2 dB",
+  );
+  for (const [most, levels] of [[771, 3], [772, 4], [1, 1], [65535, 255]]) {
+    assert.equal(parseReport({ pixels: { ...pixels, max_abs: most } }).mostDifference, levels);
+  }
+});
+
+test("a report that tells no peak, or none that can be, is of 8 bits", () => {
+  for (const peak of [undefined, null, 0, -1, "65535", {}, 255]) {
+    const report = parseReport({ pixels: { max_abs: 3, differing_fraction: 0.5, peak } });
+
+    assert.equal(report.mostDifference, 3);
+    assert.match(report.numbers, /by up to 3 levels$/u);
+  }
+});
+
 test("the largest difference is a number whatever a report says it is", () => {
   const most = (value) => parseReport({ pixels: { max_abs: value } }).mostDifference;
 
