@@ -22,6 +22,9 @@ from support.tampering import edit_graph, set_input
 
 EXAMPLE = ROOT / "example_workflows" / "txt2img_with_record.json"
 WIDTH_PX = 1200
+NOISY_WIDTH_PX = 1000
+"""Of pictures that are full of the tiny model's noise, which compresses badly."""
+
 STEPS = 2
 """Place of `steps` among the sampler's widgets."""
 
@@ -122,7 +125,10 @@ def theme(request: pytest.FixtureRequest, sharp_editor: Editor) -> Iterator[str]
     """The page in one of ComfyUI's themes."""
     set_theme = "(theme) => app.extensionManager.setting.set('Comfy.ColorPalette', theme)"
     sharp_editor.page.evaluate(set_theme, request.param)
+    sharp_editor.clear()
+    sharp_editor.close_cards()
     yield request.param
+    sharp_editor.page.keyboard.press("Escape")
     sharp_editor.page.evaluate(set_theme, "dark")
 
 
@@ -130,8 +136,6 @@ def test_from_the_drop_to_the_verdict(
     sharp_editor: Editor, folder: Path, larger: bytes, tmp_path: Path, theme: str
 ) -> None:
     editor, page = sharp_editor, sharp_editor.page
-    editor.clear()
-    editor.close_cards()
     file = tmp_path / "fox.png"
     file.write_bytes(edit_graph(larger, set_input("sampler", "cfg", 7.1)))
 
@@ -145,20 +149,16 @@ def test_from_the_drop_to_the_verdict(
     dialog = page.get_by_role("dialog")
     expect(dialog.locator("img").first).to_be_visible()
     page.wait_for_timeout(300)
-    take(page.screenshot(), folder / f"viewer-{theme}.png")
+    take(page.screenshot(), folder / f"viewer-{theme}.png", NOISY_WIDTH_PX)
     dialog.get_by_text("Difference").first.click()
     page.wait_for_timeout(300)
-    take(page.screenshot(), folder / f"difference-{theme}.png")
-    page.keyboard.press("Escape")
-    editor.close_cards()
+    take(page.screenshot(), folder / f"difference-{theme}.png", NOISY_WIDTH_PX)
 
 
 def test_what_made_an_image(
     sharp_editor: Editor, folder: Path, larger: bytes, tmp_path: Path, theme: str
 ) -> None:
     editor, page = sharp_editor, sharp_editor.page
-    editor.clear()
-    editor.close_cards()
     file = tmp_path / "fox.png"
     file.write_bytes(larger)
 
