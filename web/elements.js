@@ -36,7 +36,7 @@ export function makeButton(document, className, text, onClick) {
 /** What is drawn waits for its style sheet no longer. */
 const STYLE_MS = 1000;
 
-/** @type {Map<string, Promise<unknown>>} */
+/** @type {Map<string, { style: HTMLLinkElement, ready: Promise<unknown> }>} */
 const styles = new Map();
 
 /**
@@ -49,7 +49,7 @@ const styles = new Map();
 export function addStyle(module, path) {
   const { href } = new URL(path, module);
   const known = styles.get(href);
-  if (known) return known;
+  if (known?.style.isConnected) return known.ready;
   const style = document.createElement("link");
   style.rel = "stylesheet";
   style.href = href;
@@ -58,7 +58,7 @@ export function addStyle(module, path) {
     style.addEventListener("error", resolve);
     setTimeout(resolve, STYLE_MS);
   });
-  styles.set(href, ready);
+  styles.set(href, { style, ready });
   document.head.append(style);
   return ready;
 }

@@ -221,8 +221,8 @@ function findNode(id) {
  */
 function addMark(node) {
   addStyle(import.meta.url, "./marks.css");
-  const place = make(document, "div", "provenance-state-place");
-  const mark = make(document, "div", "provenance-state");
+  const place = make(document, "div", "provenance-run-state-place");
+  const mark = make(document, "div", "provenance-run-state");
   place.append(mark);
   for (const widget of node.widgets ?? []) {
     const { callback } = widget;
@@ -258,8 +258,8 @@ function drawMark(node, { state, reasons }) {
   mark.dataset["state"] = state;
   mark.title = [t(`marks.${state}.hint`), ...reasons].join("\n");
   mark.replaceChildren(
-    make(document, "span", "provenance-state-sign", SIGNS.get(state)),
-    make(document, "span", "provenance-state-words", words),
+    make(document, "span", "provenance-run-state-sign", SIGNS.get(state)),
+    make(document, "span", "provenance-run-state-words", words),
     make(document, "span", "", more),
     make(document, "span", "provenance-earlier", t("marks.earlier")),
   );

@@ -88,9 +88,10 @@ def any_editor(page_of_version: Editor) -> Iterator[Editor]:
 
 
 def emptied(editor: Editor) -> Iterator[Editor]:
-    """Give a page with an empty graph and without cards, and see that it threw nothing."""
+    """Give a page with an empty graph and nothing of this pack, and see that it threw nothing."""
     editor.clear()
     editor.close_cards()
+    editor.close_sidebar()
     yield editor
     problems, editor.problems = editor.problems, []
     assert problems == []

@@ -43,7 +43,7 @@ def open_graph(editor: Editor, saved: bytes, folder: Path) -> None:
 def mark(editor: Editor, state: str | None = None) -> Locator:
     """Find the marks of nodes, or those of one state."""
     attribute = f'[data-state="{state}"]' if state else ""
-    return editor.page.locator(f".provenance-state{attribute}")
+    return editor.page.locator(f".provenance-run-state{attribute}")
 
 
 def toast(editor: Editor, text: str) -> Locator:
@@ -150,7 +150,7 @@ def test_a_mark_fits_its_node(editor: Editor, saved: bytes, tmp_path: Path) -> N
             const { ds, canvas } = app.canvas;
             const frame = canvas.getBoundingClientRect();
             const place = (at, i) => (at + ds.offset[i]) * ds.scale + [frame.x, frame.y][i];
-            const box = document.querySelector(".provenance-state").getBoundingClientRect();
+            const box = document.querySelector(".provenance-run-state").getBoundingClientRect();
             return box.height > 10
                 && box.left >= place(node.pos[0], 0)
                 && box.right <= place(node.pos[0] + node.size[0], 0) + 1

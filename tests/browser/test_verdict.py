@@ -114,6 +114,7 @@ def test_a_verdict_is_still_there_when_its_tab_is_shown_again(editor: Editor, sa
     editor.command("Workspace.PreviousOpenedWorkflow")
 
     expect(editor.panel("bitwise")).to_be_visible()
+    expect(editor.panel()).to_contain_text("earlier", use_inner_text=True)
 
 
 def test_markup_in_a_record_is_shown_as_text_and_does_nothing(editor: Editor, saved: bytes) -> None:
@@ -139,6 +140,8 @@ def test_markup_is_text_in_a_summary_too(editor: Editor, saved: bytes) -> None:
 
 
 def test_a_warning_that_two_nodes_give_is_shown_once_a_run(editor: Editor) -> None:
+    editor.reload()  # a page tells a fact once
+    editor.clear()
     prompt = prompts.txt2img(seed=JUST_ABOVE_32_BITS)
     (made,) = editor.server.images(editor.server.run(prompt))
     editor.drop(made)

@@ -50,8 +50,8 @@ class Editor:
         """
         self.server = server
         self.problems: list[str] = []
-        for name, value in {**SETTINGS, "Comfy.VueNodes.Enabled": vue_nodes}.items():
-            server.post_json(f"/settings/{name}", value)
+        self._vue_nodes = vue_nodes
+        self._choose_settings()
         context = browser.new_context(
             viewport={"width": 1400, "height": 900}, device_scale_factor=scale
         )
@@ -71,6 +71,17 @@ class Editor:
         # While the page loads, this lies over everything and would take what is dropped.
         mask = ".p-blockui-mask-document"
         self.page.wait_for_selector(mask, state="detached", timeout=LOAD_TIMEOUT_MS)
+
+    def reload(self) -> None:
+        """Load the page anew, so that it remembers nothing."""
+        self._choose_settings()
+        self.page.reload()
+        self.wait_until_ready()
+
+    def _choose_settings(self) -> None:
+        """Set this page's settings; another page of the server may have set others since."""
+        for name, value in {**SETTINGS, "Comfy.VueNodes.Enabled": self._vue_nodes}.items():
+            self.server.post_json(f"/settings/{name}", value)
 
     def close(self) -> None:
         """Close the page."""
@@ -223,6 +234,12 @@ class Editor:
         close = self.card().locator(".provenance-close")
         while close.count():
             close.first.click()
+
+    def close_sidebar(self) -> None:
+        """Close this pack's tab of the sidebar if it is open."""
+        if self.page.locator(".provenance-sidebar").count():
+            self.command("Workspace.ToggleSidebarTab.provenance")
+            self.page.wait_for_selector(".provenance-sidebar", state="detached")
 
     def draw(self) -> None:
         """Wait until the canvas was drawn, and knows which nodes can be seen where."""
