@@ -229,8 +229,6 @@ def _prompt(case: Case, place: int | None, *, pinned: bool) -> Prompt:
     prompt = prompts.txt2img(
         seed=4242,
         steps=2,
-        width=64,
-        height=64,
         batch_size=IMAGES,
         sampler_class="KSampler",
         sampler_name=case.sampler,
