@@ -1,7 +1,7 @@
 /** The cards in a corner of the page, one for each image that carries what made it. */
 
-import { choose } from "./drop.js";
 import { addStyle, make, makeButton } from "./elements.js";
+import { pickFiles } from "./given_files.mjs";
 import { OfferCard } from "./offer_card.mjs";
 import { t } from "./strings.js";
 
@@ -50,18 +50,8 @@ export async function run(source) {
 }
 
 /** Lets the user choose files, and shows a card for each that carries what made it. */
-export function chooseFiles() {
-  const input = make(document, "input");
-  input.type = "file";
-  input.multiple = true;
-  input.accept = "image/png,image/webp,image/jpeg,.json";
-  input.addEventListener("change", async () => {
-    const files = [...(input.files ?? [])];
-    const sources = await choose(files);
-    // Chosen for this very purpose: a file that carries nothing is told so by the server.
-    offer(sources.length > 0 ? sources : files.map((file) => ({ name: file.name, data: file })));
-  });
-  input.click();
+export async function chooseFiles() {
+  await offer(await pickFiles());
 }
 
 /**

@@ -10,6 +10,7 @@ import { readClasses } from "./server.mjs";
 import { toObject } from "./shapes.mjs";
 import { t } from "./strings.js";
 import { showText, showValue } from "./verdict.mjs";
+import { watchWidgets } from "./widgets.mjs";
 
 /** @typedef {{ state: string, reasons: string[] }} State */
 /** @typedef {{ id: string, node: GraphNode }} Placed A node and its execution id. */
@@ -224,13 +225,9 @@ function addMark(node) {
   const place = make(document, "div", "provenance-run-state-place");
   const mark = make(document, "div", "provenance-run-state");
   place.append(mark);
-  for (const widget of node.widgets ?? []) {
-    const { callback } = widget;
-    widget.callback = function (...values) {
-      mark.dataset["earlier"] = "true";
-      return callback?.apply(this, values);
-    };
-  }
+  watchWidgets(node, () => {
+    mark.dataset["earlier"] = "true";
+  });
   const widget = node.addDOMWidget(WIDGET_NAME, WIDGET_NAME, place, {
     serialize: false,
     hideOnZoom: false,

@@ -4,6 +4,7 @@
 
 import { addStyle } from "./elements.js";
 import { createPanel, drawReport, drawText, markEarlier } from "./panel.mjs";
+import { watchWidgets } from "./widgets.mjs";
 
 const WIDGET_NAME = "provenance_verdict";
 /** In the graph's own pixels. */
@@ -52,13 +53,7 @@ function addPanel(node) {
     height = inner.offsetHeight;
     node.setDirtyCanvas(true, true);
   }).observe(inner);
-  for (const widget of node.widgets ?? []) {
-    const { callback } = widget;
-    widget.callback = function (...values) {
-      setEarlier(node);
-      return callback?.apply(this, values);
-    };
-  }
+  watchWidgets(node, () => setEarlier(node));
   const widget = node.addDOMWidget(WIDGET_NAME, WIDGET_NAME, outer, {
     serialize: false,
     hideOnZoom: false,

@@ -4,7 +4,7 @@
  */
 
 import { make, makeButton } from "./elements.js";
-import { place, readPreflight, reproduce } from "./server.mjs";
+import { place, readPreflight, reasonOf, reproduce } from "./server.mjs";
 import { toList } from "./shapes.mjs";
 import { t } from "./strings.js";
 import { MARKS, parseReport, showText } from "./verdict.mjs";
@@ -267,9 +267,4 @@ function toButton([key, onClick], at) {
   const button = makeButton(document, at === 0 ? "provenance-primary" : "", t(key), onClick);
   button.setAttribute("data-key", key);
   return button;
-}
-
-/** @param {unknown} error */
-function reasonOf(error) {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -48,6 +48,15 @@ const NODE = "reproduce";
 export class ServerError extends Error {}
 
 /**
+ * Gives why something failed, in words.
+ *
+ * @param {unknown} error
+ */
+export function reasonOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/**
  * Reads what an image carries.
  *
  * @param {Blob | string} source The file, or its name on the server.

@@ -7,7 +7,7 @@
 
 import { app } from "../../scripts/app.js";
 import { addStyle, make, makeButton } from "./elements.js";
-import { changeSetting, readSettings } from "./server.mjs";
+import { changeSetting, readSettings, reasonOf } from "./server.mjs";
 import { t } from "./strings.js";
 import { showText } from "./verdict.mjs";
 
@@ -170,5 +170,5 @@ export function readLines(text) {
 
 /** @param {unknown} error */
 function wordsOf(error) {
-  return showText(error instanceof Error ? error.message : error, SENTENCE_CHARS);
+  return showText(reasonOf(error), SENTENCE_CHARS);
 }

@@ -7,7 +7,7 @@
 import { app } from "../../scripts/app.js";
 import { addStyle, make, makeButton } from "./elements.js";
 import { Comparison } from "./sidebar_compare.mjs";
-import { pickFiles, takesDrops } from "./sidebar_files.mjs";
+import { pickFiles, takesDrops } from "./given_files.mjs";
 import { Look } from "./sidebar_look.mjs";
 import { Outputs } from "./sidebar_outputs.mjs";
 import { watchSelection } from "./sidebar_selection.mjs";

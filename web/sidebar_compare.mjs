@@ -2,9 +2,9 @@
 
 import { make, makeButton } from "./elements.js";
 import { createPanel, drawReport } from "./panel.mjs";
-import { compare, place } from "./server.mjs";
-import { pickFiles, takesDrops } from "./sidebar_files.mjs";
-import { announce, reasonOf } from "./sidebar_parts.mjs";
+import { compare, place, reasonOf } from "./server.mjs";
+import { pickFiles, takesDrops } from "./given_files.mjs";
+import { announce } from "./sidebar_parts.mjs";
 import { showWord } from "./sidebar_values.mjs";
 import { t } from "./strings.js";
 import { parseReport } from "./verdict.mjs";

@@ -4,8 +4,8 @@
  */
 
 import { make, makeButton } from "./elements.js";
-import { place, readPreflight, readRecord, viewURL } from "./server.mjs";
-import { announce, makeCopy, makeLines, makeMore, makePart, reasonOf } from "./sidebar_parts.mjs";
+import { place, readPreflight, readRecord, reasonOf, viewURL } from "./server.mjs";
+import { announce, makeCopy, makeLines, makeMore, makePart } from "./sidebar_parts.mjs";
 import { drawModels, drawRecord } from "./sidebar_record.mjs";
 import { toList, toObject } from "./shapes.mjs";
 import { showSentence, showWord, take } from "./sidebar_values.mjs";

@@ -1,8 +1,8 @@
 /** The last images that this server saved, each with its state. Nothing is asked unless wanted. */
 
 import { make, makeButton } from "./elements.js";
-import { listOutputs, viewURL } from "./server.mjs";
-import { announce, reasonOf } from "./sidebar_parts.mjs";
+import { listOutputs, reasonOf, viewURL } from "./server.mjs";
+import { announce } from "./sidebar_parts.mjs";
 import { showSentence, showWord, take } from "./sidebar_values.mjs";
 import { t } from "./strings.js";
 import { LEVELS, MARKS } from "./verdict.mjs";

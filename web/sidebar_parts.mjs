@@ -114,15 +114,6 @@ export function announce(from, text) {
 }
 
 /**
- * Gives why something failed, in words.
- *
- * @param {unknown} error
- */
-export function reasonOf(error) {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/**
  * @param {HTMLElement} button
  * @param {string} text
  */

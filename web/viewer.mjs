@@ -20,7 +20,6 @@ import { modesOf } from "./viewer_view.mjs";
 /** @typedef {import("./server.mjs").Source} Source */
 
 const STYLES = ["./provenance.css", "./viewer.css"];
-const STYLE_MS = 1000;
 const TITLE_CHARS = 200;
 const SAID_MS = 2500;
 const LEVEL_ID = "provenance-viewer-level";
@@ -39,7 +38,7 @@ let opened = null;
  * @param {Readonly<Record<string, ServerImage>>} found.images By role; any may be missing.
  */
 export async function openViewer({ source, report, images }) {
-  await loadStyles();
+  await Promise.all(STYLES.map((path) => addStyle(import.meta.url, path)));
   const addresses = new Map(Object.entries(images).map(([role, image]) => [role, viewURL(image)]));
   const hasImages = addresses.size > 0;
   // The server's own picture of the original holds the pixels that were compared.
@@ -52,29 +51,6 @@ export async function openViewer({ source, report, images }) {
     stage?.close();
     if (blob) URL.revokeObjectURL(blob);
   });
-}
-
-/**
- * Shows a report without images.
- *
- * @param {object} found
- * @param {string} found.title What it is about.
- * @param {unknown} found.report As it came.
- */
-export async function openReport({ title, report }) {
-  await loadStyles();
-  open(title, report, null, () => undefined);
-}
-
-/** Loads the style sheets first, so that nobody sees the dialog without them; it waits a moment only. */
-async function loadStyles() {
-  for (const path of STYLES) addStyle(import.meta.url, path);
-  const own = STYLES.map((path) => new URL(path, import.meta.url).href);
-  const links = [...document.querySelectorAll("link")].filter(
-    (link) => own.includes(link.href) && !link.sheet,
-  );
-  const loads = links.map((link) => new Promise((done) => link.addEventListener("load", done)));
-  await Promise.race([Promise.all(loads), new Promise((done) => setTimeout(done, STYLE_MS))]);
 }
 
 /**

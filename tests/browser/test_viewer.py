@@ -103,11 +103,11 @@ class Viewer:
     def open_report(self, title: str, report: object) -> None:
         """Open the dialog without images."""
         self.page.evaluate(
-            """async (found) => {
-                const { openReport } = await import("/extensions/comfyui-provenance/viewer.mjs");
-                await openReport(found);
+            """async ([name, report]) => {
+                const { openViewer } = await import("/extensions/comfyui-provenance/viewer.mjs");
+                await openViewer({ source: { name, data: "a.png [output]" }, report, images: {} });
             }""",
-            {"title": title, "report": report},
+            [title, report],
         )
 
     def choose(self, mode: str) -> None:

@@ -1,4 +1,4 @@
-/** Files and images that a user gives to the sidebar itself, so that ComfyUI does not load them. */
+/** Files and images that a user gives to this pack itself, so that ComfyUI does not load them. */
 
 import { choose, sourceOfLink } from "./drop.js";
 import { make } from "./elements.js";
