@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, RLock
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "adapter" / "measured_once.py"
+from support.modules_alone import load_alone
 
 WAIT_S = 30
-
-
-def load() -> ModuleType:
-    """Load the module by itself: it needs nothing of ComfyUI."""
-    spec = importlib.util.spec_from_file_location("provenance_measured_once", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class Queue:
@@ -77,7 +63,7 @@ def device() -> Device:
 
 @pytest.fixture
 def get(device: Device) -> Callable[[], str | None]:
-    once = load().MeasuredOnce(device.measure)
+    once = load_alone("measured_once").MeasuredOnce(device.measure)
     return lambda: once.get(device.queue)
 
 
@@ -129,7 +115,7 @@ def test_who_comes_when_it_was_just_measured_does_not_measure_it_again(device: D
         once._measured.append("known by now")
         yield
 
-    once = load().MeasuredOnce(device.measure)
+    once = load_alone("measured_once").MeasuredOnce(device.measure)
     queue = SimpleNamespace(mutex=taken_late(), currently_running={})
 
     assert once.get(queue) == "known by now"
@@ -145,7 +131,7 @@ def test_a_measurement_that_fails_is_tried_again(device: Device) -> None:
             raise RuntimeError("out of memory")
         return "bits"
 
-    once = load().MeasuredOnce(measure)
+    once = load_alone("measured_once").MeasuredOnce(measure)
     with pytest.raises(RuntimeError, match="out of memory"):
         once.get(device.queue)
 

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).resolve()
-SOURCE = HERE.parents[2] / "adapter" / "setting_changes.py"
+from support.modules_alone import load_alone
 
 HOUR_S = 3600
 
 
-def load() -> ModuleType:
-    """Load the module by itself: it needs nothing of ComfyUI."""
-    spec = importlib.util.spec_from_file_location("provenance_setting_changes", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-changes = load()
+changes = load_alone("setting_changes")
 Refused = changes.Refused
 
 
