@@ -30,13 +30,14 @@ app.registerExtension({
       id: "Provenance.VerifyFile",
       label: t("command.verify"),
       icon: "pi pi-verified",
-      function: async () => (await import("./card.mjs")).chooseFiles(),
+      // The command is done once the dialog is open, and does not wait for the user.
+      function: () => attempt(async () => (await import("./card.mjs")).chooseFiles()),
     },
     {
       id: "Provenance.OpenSidebar",
       label: t("command.sidebar"),
       icon: "pi pi-verified",
-      function: async () => (await import("./sidebar.mjs")).show(),
+      function: () => attempt(async () => (await import("./sidebar.mjs")).show()),
     },
   ],
   menuCommands: [
@@ -96,11 +97,11 @@ app.registerExtension({
     return [
       {
         content: t("menu.verify"),
-        callback: async () => (await import("./card.mjs")).offer([source]),
+        callback: () => attempt(async () => (await import("./card.mjs")).offer([source])),
       },
       {
         content: t("menu.details"),
-        callback: async () => (await import("./sidebar.mjs")).show(source),
+        callback: () => attempt(async () => (await import("./sidebar.mjs")).show(source)),
       },
     ];
   },
