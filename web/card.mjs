@@ -1,9 +1,9 @@
 /** The cards in a corner of the page, one for each image that carries what made it. */
 
-import { addStyle, make, makeButton } from "./elements.js";
+import { addStyle, make, makeButton } from "./elements.mjs";
 import { pickFiles } from "./given_files.mjs";
 import { OfferCard } from "./offer_card.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */
 

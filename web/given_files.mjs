@@ -1,7 +1,7 @@
 /** Files and images that a user gives to this pack itself, so that ComfyUI does not load them. */
 
-import { choose, sourceOfLink } from "./drop.js";
-import { make } from "./elements.js";
+import { choose, sourceOfLink } from "./drop.mjs";
+import { make } from "./elements.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */
 

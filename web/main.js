@@ -1,43 +1,41 @@
 /**
  * Registers the pack with ComfyUI's page; the only module here that acts when it is loaded.
  *
- * ComfyUI loads every `.js` of this folder with the page. What is not needed by then is `.mjs`, and
- * comes when it is first used.
+ * ComfyUI loads every `.js` of this folder before it asks the server for its nodes. So only what it
+ * needs by then is `.js`; the rest is `.mjs`, and no start waits for it.
  */
 
-import { api } from "../../scripts/api.js";
-import { app } from "../../scripts/app.js";
-import { sourceOfLink, watchFiles } from "./drop.js";
-import { checkSoon, watchSeeds } from "./seeds.js";
-import { SETTINGS, applyDefaults, offersOnDrop } from "./settings.js";
-import { chooseLanguage, t } from "./strings.js";
+import { app } from "./comfy.js";
+import { SETTINGS, applyDefaults } from "./settings.js";
 
-/** Classes of node that show something, and the key of their output that holds it. */
-const SHOWN = new Map([
-  ["ProvenanceReproduce", "provenance_report"],
-  ["ProvenanceVerify", "provenance_report"],
-  ["ProvenanceSelfTest", "provenance_report"],
-  ["ProvenanceCompareRecords", "provenance_report"],
-  ["ProvenanceReadRecord", "text"],
-]);
-const SIDEBAR = "provenance";
+/** @typedef {typeof import("./page.mjs")} PageModule */
+
+/** How the classes of this pack's nodes begin. */
+const OWN = "Provenance";
+
+/**
+ * The rest of the pack, once it has come.
+ *
+ * @type {PageModule | null}
+ */
+let loaded = null;
 
 app.registerExtension({
   name: "comfyui-provenance",
   settings: SETTINGS,
+  // ComfyUI takes the names in other languages from this pack's `locales`.
   commands: [
     {
       id: "Provenance.VerifyFile",
-      label: t("command.verify"),
+      label: "Provenance: verify file…",
       icon: "pi pi-verified",
-      // The command is done once the dialog is open, and does not wait for the user.
-      function: () => attempt(async () => (await import("./card.mjs")).chooseFiles()),
+      function: () => withPage((page) => page.chooseFiles()),
     },
     {
       id: "Provenance.OpenSidebar",
-      label: t("command.sidebar"),
+      label: "Provenance: open the sidebar",
       icon: "pi pi-verified",
-      function: () => attempt(async () => (await import("./sidebar.mjs")).show()),
+      function: () => withPage((page) => page.showSidebar()),
     },
   ],
   menuCommands: [
@@ -47,63 +45,26 @@ app.registerExtension({
     },
   ],
 
-  async setup() {
-    const locale = app.extensionManager.setting.get("Comfy.Locale");
-    await chooseLanguage(locale).catch(() => undefined); // Then it stays English.
-    app.extensionManager.registerSidebarTab({
-      id: SIDEBAR,
-      icon: "pi pi-verified",
-      title: "Provenance",
-      tooltip: t("sidebar.tooltip"),
-      type: "custom",
-      render: (element) => attempt(async () => (await import("./sidebar.mjs")).render(element)),
-      destroy: () => attempt(async () => (await import("./sidebar.mjs")).destroy()),
-    });
-    watchFiles((files) => {
-      if (offersOnDrop()) attempt(async () => (await import("./card.mjs")).offer(files));
-    });
-    watchSeeds();
-    api.addEventListener("executed", ({ detail: { output } }) => {
-      if (!output?.["provenance_warnings"]) return;
-      attempt(async () => (await import("./marks.mjs")).tellWarnings(output));
-    });
-    api.addEventListener("provenance.states", ({ detail }) => {
-      attempt(async () => (await import("./marks.mjs")).showStates(detail));
-    });
+  setup() {
+    withPage((page) => page.start());
   },
 
   afterConfigureGraph() {
-    checkSoon();
+    withPage((page) => page.checkSoon());
   },
 
   nodeCreated(node) {
     applyDefaults(node);
-    checkSoon();
-    if (SHOWN.has(node.comfyClass ?? "")) watchNode(node);
+    withPage((page) => page.checkSoon());
+    if (node.comfyClass?.startsWith(OWN)) watchNode(node);
   },
 
   onNodeOutputsUpdated(outputs) {
-    for (const [locator, output] of Object.entries(outputs)) {
-      const node = findNode(locator);
-      // The inputs may have changed since: what is shown again was found earlier.
-      if (node) attempt(() => showOutput(node, output, true));
-    }
+    withPage((page) => page.showEarlier(outputs));
   },
 
   getNodeMenuItems(node) {
-    const link = (node.imgs?.[node.imageIndex ?? 0] ?? node.imgs?.[0])?.src;
-    const source = link ? sourceOfLink(link) : null;
-    if (!source) return [];
-    return [
-      {
-        content: t("menu.verify"),
-        callback: () => attempt(async () => (await import("./card.mjs")).offer([source])),
-      },
-      {
-        content: t("menu.details"),
-        callback: () => attempt(async () => (await import("./sidebar.mjs")).show(source)),
-      },
-    ];
+    return loaded?.listMenuItems(node) ?? [];
   },
 });
 
@@ -116,48 +77,25 @@ function watchNode(node) {
   const { onExecuted, onExecutionStart } = node;
   node.onExecuted = function (output) {
     onExecuted?.call(this, output);
-    attempt(() => showOutput(this, output, false));
+    withPage((page) => page.showOutput(this, output));
   };
   node.onExecutionStart = function () {
     onExecutionStart?.call(this);
-    attempt(async () => (await import("./node_panels.mjs")).setEarlier(this));
+    withPage((page) => page.setEarlier(this));
   };
 }
 
 /**
- * Shows a node's output in the node. What a node of an expansion showed comes to the same node and
- * is passed over.
+ * Does what needs the rest of the pack. That may be gone, as after an update: then ComfyUI goes on
+ * without it.
  *
- * @param {GraphNode} node
- * @param {NodeOutput} output
- * @param {boolean} isEarlier Whether it was found before the present run or for other inputs.
+ * @param {(page: PageModule) => unknown} work
  */
-async function showOutput(node, output, isEarlier) {
-  const key = SHOWN.get(node.comfyClass ?? "") ?? "";
-  const values = output?.[key];
-  if (!Array.isArray(values) || values.length === 0) return;
-  const panels = await import("./node_panels.mjs");
-  panels.show(node, key, values[0]);
-  if (isEarlier) panels.setEarlier(node);
-}
-
-/**
- * Does what needs a module that may be gone, as after an update: then ComfyUI goes on without it.
- *
- * @param {() => Promise<unknown>} work
- */
-function attempt(work) {
-  work().catch((error) => console.warn("comfyui-provenance:", error));
-}
-
-/**
- * Finds a node of the graph or of a subgraph.
- *
- * @param {string} locator `id`, or `subgraph:id`.
- * @returns {GraphNode | null | undefined} Nothing if it is gone.
- */
-function findNode(locator) {
-  const [id = "", subgraph] = locator.split(":").reverse();
-  const graph = subgraph === undefined ? app.rootGraph : app.rootGraph.subgraphs?.get(subgraph);
-  return graph?.getNodeById(id);
+async function withPage(work) {
+  try {
+    loaded ??= await import("./page.mjs");
+    await work(loaded);
+  } catch (error) {
+    console.warn("comfyui-provenance:", error);
+  }
 }

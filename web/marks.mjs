@@ -3,12 +3,12 @@
  * keeps a graph from repeating itself.
  */
 
-import { app } from "../../scripts/app.js";
-import { addStyle, make } from "./elements.js";
-import { isOwn, largeSeeds } from "./seeds.js";
+import { app } from "./comfy.js";
+import { addStyle, make } from "./elements.mjs";
+import { isOwn, largeSeeds } from "./seeds.mjs";
 import { readClasses } from "./server.mjs";
 import { toObject } from "./shapes.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { showText, showValue } from "./verdict.mjs";
 import { watchWidgets } from "./widgets.mjs";
 
@@ -184,7 +184,7 @@ function findStates(nodes) {
   const found = new Map();
   for (const [id, value] of Object.entries(nodes)) {
     const { class_type: type, state, messages } = toObject(value);
-    const node = findNode(id);
+    const node = findByExecutionId(id);
     // Two uses of a subgraph share its nodes: the weaker state counts.
     if (!node || node.comfyClass !== type || !isOwn(node) || !SIGNS.has(String(state))) continue;
     const rank = RANKS.indexOf(String(state));
@@ -200,7 +200,7 @@ function findStates(nodes) {
  * @param {string} id An execution id: `5`, or `5:7` for the node 7 in the subgraph of node 5.
  * @returns {GraphNode | null | undefined} Nothing if it is gone.
  */
-function findNode(id) {
+function findByExecutionId(id) {
   const flat = app.rootGraph.getNodeById(id); // A graph that came as a prompt keeps its long ids.
   if (flat) return flat;
   /** @type {Graph | undefined} */

@@ -2,7 +2,7 @@
  * Panels in the nodes that judge or read an image. Neither the prompt nor the workflow changes.
  */
 
-import { addStyle } from "./elements.js";
+import { addStyle } from "./elements.mjs";
 import { createPanel, drawReport, drawText, markEarlier } from "./panel.mjs";
 import { watchWidgets } from "./widgets.mjs";
 

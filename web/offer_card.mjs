@@ -3,10 +3,10 @@
  * nothing and takes no focus.
  */
 
-import { make, makeButton } from "./elements.js";
+import { make, makeButton } from "./elements.mjs";
 import { place, readPreflight, reasonOf, reproduce } from "./server.mjs";
 import { toList } from "./shapes.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { MARKS, parseReport, showText } from "./verdict.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */

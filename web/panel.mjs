@@ -2,8 +2,8 @@
  * Draws verdicts and texts into an element. Everything goes in as text, never as markup.
  */
 
-import { make } from "./elements.js";
-import { t } from "./strings.js";
+import { make } from "./elements.mjs";
+import { t } from "./strings.mjs";
 import { MARKS, parseReport, showPair, showText } from "./verdict.mjs";
 
 /** Marks the part of a page that belongs to this pack; the style sheet knows it. */

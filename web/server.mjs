@@ -5,9 +5,9 @@
  * else. A recorded graph never passes through here: the server reads it out of the file.
  */
 
-import { api } from "../../scripts/api.js";
+import { api } from "./comfy.js";
 import { toList, toObject } from "./shapes.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 
 /** @typedef {{ filename: string, subfolder: string, type: string }} ServerImage */
 

@@ -6,7 +6,7 @@
  * console.
  */
 
-import { app } from "../../scripts/app.js";
+import { app } from "./comfy.js";
 
 const OFFER = "Provenance.Page.OfferOnDrop";
 const DETERMINISTIC = "Provenance.Nodes.DeterministicByDefault";

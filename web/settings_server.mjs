@@ -5,10 +5,10 @@
  * before. It makes one only with a code that its console shows.
  */
 
-import { app } from "../../scripts/app.js";
-import { addStyle, make, makeButton } from "./elements.js";
+import { app } from "./comfy.js";
+import { addStyle, make, makeButton } from "./elements.mjs";
 import { changeSetting, readSettings, reasonOf } from "./server.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { showText } from "./verdict.mjs";
 
 /** @typedef {{ name: string, kind: "switch" | "list", label: string }} Drawn A setting. */

@@ -4,15 +4,15 @@
  * What it shows stays while the tab is closed; what it watches does not.
  */
 
-import { app } from "../../scripts/app.js";
-import { addStyle, make, makeButton } from "./elements.js";
+import { app } from "./comfy.js";
+import { addStyle, make, makeButton } from "./elements.mjs";
 import { Comparison } from "./sidebar_compare.mjs";
 import { pickFiles, takesDrops } from "./given_files.mjs";
 import { Look } from "./sidebar_look.mjs";
 import { Outputs } from "./sidebar_outputs.mjs";
 import { watchSelection } from "./sidebar_selection.mjs";
 import { showWord } from "./sidebar_values.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */
 

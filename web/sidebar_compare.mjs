@@ -1,12 +1,12 @@
 /** Two images, compared by what they carry; nothing runs. */
 
-import { make, makeButton } from "./elements.js";
+import { make, makeButton } from "./elements.mjs";
 import { createPanel, drawReport } from "./panel.mjs";
 import { compare, place, reasonOf } from "./server.mjs";
 import { pickFiles, takesDrops } from "./given_files.mjs";
 import { announce } from "./sidebar_parts.mjs";
 import { showWord } from "./sidebar_values.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { parseReport } from "./verdict.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */

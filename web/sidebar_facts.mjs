@@ -3,7 +3,7 @@
  * and what to know before one believes it.
  */
 
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { toList, toObject } from "./shapes.mjs";
 import { MOST_ENTRIES, rowOf, show, showSentence, showWord, take, toDigest } from "./sidebar_values.mjs";
 

@@ -3,13 +3,13 @@
  * both are drawn.
  */
 
-import { make, makeButton } from "./elements.js";
+import { make, makeButton } from "./elements.mjs";
 import { place, readPreflight, readRecord, reasonOf, viewURL } from "./server.mjs";
 import { announce, makeCopy, makeLines, makeMore, makePart } from "./sidebar_parts.mjs";
 import { drawModels, drawRecord } from "./sidebar_record.mjs";
 import { toList, toObject } from "./shapes.mjs";
 import { showSentence, showWord, take } from "./sidebar_values.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { toServerImage } from "./viewer_names.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */

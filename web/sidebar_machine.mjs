@@ -2,7 +2,7 @@
  * What a record says of the machine and of determinism, and how that stands on this one.
  */
 
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { toList, toObject } from "./shapes.mjs";
 import { MOST_ENTRIES, rowOf, show, showSentence, showWord, take } from "./sidebar_values.mjs";
 

@@ -2,7 +2,7 @@
  * The files of a graph, as recorded, and where each is on this machine.
  */
 
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { toList, toObject } from "./shapes.mjs";
 import { showSentence, showSize, showWord, take, toDigest } from "./sidebar_values.mjs";
 

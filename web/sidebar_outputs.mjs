@@ -1,10 +1,10 @@
 /** The last images that this server saved, each with its state. Nothing is asked unless wanted. */
 
-import { make, makeButton } from "./elements.js";
+import { make, makeButton } from "./elements.mjs";
 import { listOutputs, reasonOf, viewURL } from "./server.mjs";
 import { announce } from "./sidebar_parts.mjs";
 import { showSentence, showWord, take } from "./sidebar_values.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { LEVELS, MARKS } from "./verdict.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */

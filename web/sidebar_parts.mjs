@@ -2,9 +2,9 @@
  * Pieces that the sidebar is drawn with. Text goes in as text, never as markup.
  */
 
-import { make, makeButton } from "./elements.js";
+import { make, makeButton } from "./elements.mjs";
 import { cutDigest } from "./sidebar_values.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { copyText } from "./viewer_report.mjs";
 
 /** @typedef {import("./sidebar_values.mjs").Row} Row */

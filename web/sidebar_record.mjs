@@ -2,7 +2,7 @@
  * Draws what a file carries: the record in readable parts, and what this server makes of it.
  */
 
-import { make } from "./elements.js";
+import { make } from "./elements.mjs";
 import { createPanel, drawReport } from "./panel.mjs";
 import { readNotes, readOrigin, readPrompts, readRecipe, readSamplings } from "./sidebar_facts.mjs";
 import {
@@ -18,7 +18,7 @@ import { makeCopy, makeDigest, makeLines, makeMore, makePart, makeRows } from ".
 import { markText } from "./sidebar_text.mjs";
 import { toObject } from "./shapes.mjs";
 import { take } from "./sidebar_values.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { MARKS } from "./verdict.mjs";
 
 /** @typedef {import("./verdict.mjs").Level} Level */

@@ -1,7 +1,7 @@
 /** The image of the node that is selected on the canvas. */
 
-import { app } from "../../scripts/app.js";
-import { sourceOfLink } from "./drop.js";
+import { app } from "./comfy.js";
+import { sourceOfLink } from "./drop.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */
 

@@ -3,7 +3,7 @@
  * reads code points, so such a character makes another image under words that look the same.
  */
 
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { toList, toObject } from "./shapes.mjs";
 import { showWord, take } from "./sidebar_values.mjs";
 import { escapeInvisible } from "./verdict.mjs";

@@ -3,7 +3,7 @@
  * as text and that is not too long.
  */
 
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { showText, showValue } from "./verdict.mjs";
 
 /**

@@ -1,5 +1,5 @@
 /**
- * The texts in simplified Chinese, under the keys of `strings.js`.
+ * The texts in simplified Chinese, under the keys of `strings.mjs`.
  *
  * @type {Readonly<Record<string, string>>}
  */
@@ -23,8 +23,6 @@ export const CHINESE = {
   "card.cancelled": "已取消：未作任何比较。",
   "card.failed": "未能复现：{reason}",
   "card.no_answer": "本扩展的服务器部分没有回答：{reason}",
-  "command.verify": "溯源：验证文件…",
-  "command.sidebar": "溯源：打开侧边栏",
   "menu.verify": "溯源：复现并验证",
   "menu.details": "溯源：生成方式",
   "marks.pinned": "确定性",

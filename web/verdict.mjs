@@ -6,7 +6,7 @@
  */
 
 import { toList, toObject } from "./shapes.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 
 /** @typedef {"mismatch" | "unknown" | "within_tolerance" | "bitwise"} Level */
 

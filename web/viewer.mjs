@@ -5,10 +5,10 @@
  * reads nothing else meanwhile.
  */
 
-import { addStyle, make, makeButton } from "./elements.js";
+import { addStyle, make, makeButton } from "./elements.mjs";
 import { drawGrounds, drawLevel } from "./panel.mjs";
 import { viewURL } from "./server.mjs";
-import { t } from "./strings.js";
+import { t } from "./strings.mjs";
 import { parseReport, showText } from "./verdict.mjs";
 import { setName } from "./viewer_controls.mjs";
 import { reportName, toServerImage } from "./viewer_names.mjs";

@@ -3,8 +3,8 @@
  * with the keyboard as with the mouse, and says to a screen reader what it stands at.
  */
 
-import { make, makeButton } from "./elements.js";
-import { t } from "./strings.js";
+import { make, makeButton } from "./elements.mjs";
+import { t } from "./strings.mjs";
 import { AMPLIFICATIONS } from "./viewer_view.mjs";
 
 /** @typedef {import("./viewer_view.mjs").Mode} Mode */

@@ -1,7 +1,7 @@
 /** One image of the verdict dialog: its frame, its caption, and words in its place if it is broken. */
 
-import { make } from "./elements.js";
-import { t } from "./strings.js";
+import { make } from "./elements.mjs";
+import { t } from "./strings.mjs";
 
 /** @typedef {{ pane: HTMLElement, frame: HTMLElement, image: HTMLImageElement }} Picture */
 

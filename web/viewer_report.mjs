@@ -1,6 +1,6 @@
 /** Gives a report away: to the clipboard, or as a file. */
 
-import { make } from "./elements.js";
+import { make } from "./elements.mjs";
 
 const LATER_MS = 60_000;
 

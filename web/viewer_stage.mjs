@@ -3,8 +3,8 @@
  * with one zoom and one place.
  */
 
-import { make } from "./elements.js";
-import { t } from "./strings.js";
+import { make } from "./elements.mjs";
+import { t } from "./strings.mjs";
 import { makeAmplifier, makeDivider, makeTabs, makeZoomButtons, tabId } from "./viewer_controls.mjs";
 import { makePicture } from "./viewer_picture.mjs";
 import * as seen from "./viewer_view.mjs";

@@ -24,7 +24,7 @@ from comfyui_provenance.record import KEYWORD, seal
 
 from support import prompts
 from support.editor import Editor
-from support.server import ComfyServer, PromptFailed
+from support.server import PACK, ComfyServer, PromptFailed
 from support.tampering import Graph, edit_graph, edit_record, record_of, set_input
 
 HOSTILE = "<img src=x onerror=\"window.hacked = 'yes'\"><script>window.hacked = 'yes'</script>"
@@ -506,21 +506,27 @@ def test_a_card_is_used_with_the_keyboard_alone(
 
 def test_the_page_loads_little_at_its_start(any_editor: Editor) -> None:
     sizes: dict[str, int] = {}
+    asked: list[str] = []
     browser = any_editor.page.context.browser
     assert browser is not None
     page = browser.new_context().new_page()  # without the graph that the other had open
+    page.on("request", lambda request: asked.append(request.url))
     page.on("response", lambda answer: sizes.update(size_of(answer)))
     page.goto(any_editor.server.url)
     page.wait_for_selector("[data-testid=queue-button]", timeout=60_000)
     page.wait_for_timeout(1000)
     page.context.close()
 
-    assert any(url.endswith("/main.js") for url in sizes)
     assert sum(sizes.values()) < 50_000, sizes
+    # The page waits for these before it asks for the nodes; for the rest of the pack it does not.
+    (nodes,) = (place for place, url in enumerate(asked) if url.endswith("/object_info"))
+    waited = [url for url in asked[:nodes] if f"/{PACK}/" in url or "/scripts/" in url]
+    assert {url.rsplit("/", 1)[1] for url in waited} == {"main.js", "settings.js", "comfy.js"}
+    assert any(url.endswith("/page.mjs") for url in asked[nodes:])
 
 
 def size_of(answer: Any) -> dict[str, int]:
     """Give the bytes of an answer that is a file of this pack."""
-    if "/extensions/comfyui-provenance/" not in answer.url:
+    if f"/extensions/{PACK}/" not in answer.url:
         return {}
     return {answer.url.rsplit("/extensions/", 1)[1]: len(answer.body())}

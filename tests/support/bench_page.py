@@ -1,32 +1,37 @@
 """What the pack costs ComfyUI's page: bytes and time at its start, and the time from drop to card.
 
-The page without the pack is the same page of the same server, told of no files of the pack.
+The page without the pack is that of a second server, which has none of its files.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from support import prompts
 from support.editor import CHROMIUM_ARGUMENTS, Editor
 from support.server import PACK, ComfyServer
 
-ROUNDS: Final = 10
+ROUNDS: Final = 16
 DROPS: Final = 7
 SIDE_PX: Final = 832
 """Of a square picture of noise that is about 2 MB as PNG."""
 
 READY: Final = "() => window.app?.extensionManager && window.app.graph && window.app.canvas"
+TIMES: Final = """() => {
+    const [before, after] = ["comfy.templates.json", "/api/object_info"].map((name) =>
+        performance.getEntriesByType("resource").find((entry) => entry.name.includes(name)));
+    return [after.startTime - before.startTime, performance.now()];
+}"""
+"""What the page asks for just before and just after it loads extensions, in ComfyUI 0.30.0."""
+
 NOTE_TIMES: Final = """() => {
     window.times = {};
     addEventListener("drop", () => { window.times.drop = performance.now(); }, true);
@@ -39,10 +44,10 @@ NOTE_TIMES: Final = """() => {
 }"""
 
 
-def measure(server: ComfyServer) -> list[str]:
-    """Measure on a server, and give lines for humans."""
+def measure(server: ComfyServer, without: ComfyServer) -> list[str]:
+    """Measure on a server with the pack and on one without it, and give lines for humans."""
     with _browser() as browser:
-        return [*_start(browser, server), *_drop(browser, server)]
+        return [*_start(browser, server, without), *_drop(browser, server)]
 
 
 @contextmanager
@@ -55,44 +60,46 @@ def _browser() -> Iterator[Browser]:
         opened.close()
 
 
-def _start(browser: Browser, server: ComfyServer) -> list[str]:
+def _start(browser: Browser, server: ComfyServer, without: ComfyServer) -> list[str]:
     """Time the page's start with the pack and without it, in turn."""
-    page = browser.new_context().new_page()
+    context = browser.new_context()
     loaded: dict[str, int] = {}
-    page.on("response", lambda answer: loaded.update(_size(answer.url, answer)))
-    _load(page, server)  # fills the browser's cache
-    with_pack: list[float] = []
-    without: list[float] = []
+    context.on("response", lambda answer: loaded.update(_size(answer.url, answer)))
+    for server_ in (server, without):  # fills the browser's cache
+        _load(context, server_)
+    times: dict[ComfyServer, list[tuple[float, float]]] = {server: [], without: []}
     for round_ in range(ROUNDS):
-        turn = [(with_pack, "nothing"), (without, PACK)]
         # Each comes first in every second round: a page warms up what the next one uses.
-        for times, left_out in turn if round_ % 2 else reversed(turn):
-            # Both through Python, which takes its time.
-            page.route("**/extensions", partial(_leave_out, left_out))
-            times.append(_load(page, server))
-            page.unroute("**/extensions")
-    page.context.close()
-    pairs = zip(with_pack, without, strict=True)
-    added_ms = statistics.median(ours - others for ours, others in pairs)
+        for server_ in (server, without) if round_ % 2 else (without, server):
+            times[server_].append(_load(context, server_))
+    context.close()
+    waits, starts = (
+        [ours[which] - others[which] for ours, others in zip(*times.values(), strict=True)]
+        for which in range(2)
+    )
+    ratio = statistics.median(
+        ours / others for (_, ours), (_, others) in zip(*times.values(), strict=True)
+    )
     return [
         f"{'bytes that the page loads of the pack':<42} {sum(loaded.values())}",
-        f"{'the page, start with the pack / without':<42} "
-        f"{statistics.median(with_pack) / statistics.median(without):.3f}, {added_ms:+.0f} ms",
+        f"{'the page waits for files of the pack':<42} {_spread(waits)}",
+        f"{'the page, start with the pack / without':<42} {ratio:.3f}, {_spread(starts)}",
     ]
 
 
-def _load(page: Page, server: ComfyServer) -> float:
-    """Load the page and give the time until it has a graph, in ms."""
+def _load(context: BrowserContext, server: ComfyServer) -> tuple[float, float]:
+    """Load a new page.
+
+    Returns:
+        The times that loading extensions took and after which it had a graph, in ms.
+    """
+    page = context.new_page()
     page.goto(server.url)
     page.wait_for_function(READY)
-    ms: float = page.evaluate("() => performance.now()")
+    times: list[float] = page.evaluate(TIMES)
     page.wait_for_timeout(500)
-    return ms
-
-
-def _leave_out(name: str, route: Route) -> None:
-    paths = [path for path in route.fetch().json() if name not in path]
-    route.fulfill(body=json.dumps(paths), content_type="application/json")
+    page.close()
+    return times[0], times[1]
 
 
 def _size(url: str, answer: object) -> dict[str, int]:

@@ -71,6 +71,9 @@ class Editor:
         # While the page loads, this lies over everything and would take what is dropped.
         mask = ".p-blockui-mask-document"
         self.page.wait_for_selector(mask, state="detached", timeout=LOAD_TIMEOUT_MS)
+        # The last that this pack does when it starts.
+        tab = "() => app.extensionManager.getSidebarTabs().some(({ id }) => id === 'provenance')"
+        self.page.wait_for_function(tab, timeout=LOAD_TIMEOUT_MS)
 
     def reload(self) -> None:
         """Load the page anew, so that it remembers nothing."""

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { carries } from "../../web/carrier.js";
+import { carries } from "../../web/carrier.mjs";
 
 const latin1 = (text) => Uint8Array.from(text, (char) => char.charCodeAt(0));
 const number = (value, little = false) => {

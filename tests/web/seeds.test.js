@@ -5,7 +5,7 @@ import { beforeEach, test } from "node:test";
 
 import { listeners, toasts } from "./host.js";
 
-const { findRounded, largeSeeds, watchSeeds } = await import("../../web/seeds.js");
+const { findRounded, largeSeeds, watchSeeds } = await import("../../web/seeds.mjs");
 
 /** A field of the page, with the text that it had when it was entered. */
 class Field {

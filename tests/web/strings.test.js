@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import { ENGLISH, chooseLanguage, t } from "../../web/strings.js";
+import { ENGLISH, chooseLanguage, t } from "../../web/strings.mjs";
 import { CHINESE } from "../../web/strings_zh.mjs";
 
 const WEB = new URL("../../web/", import.meta.url);

@@ -14,7 +14,7 @@ import {
   weakest,
   weakestFirst,
 } from "../../web/verdict.mjs";
-import { t } from "../../web/strings.js";
+import { t } from "../../web/strings.mjs";
 
 const check = (level, name = "pixels") => ({ name, level, expected: 1, found: 1, message: "m" });
 

@@ -152,23 +152,34 @@ interface ExtensionManager {
   sidebarTab?: { activeSidebarTabId: string | null };
 }
 
-declare module "*/scripts/app.js" {
-  export const app: {
-    rootGraph: RootGraph;
-    /** The node under what is being dragged, on the classic canvas. */
-    dragOverNode?: GraphNode | null;
-    canvas?: { graph?: Graph | null; selected_nodes?: Record<string, GraphNode>; selectedItems?: Set<unknown> };
-    registerExtension(extension: Extension): void;
-    extensionManager: ExtensionManager;
+interface App {
+  rootGraph: RootGraph;
+  /** The node under what is being dragged, on the classic canvas. */
+  dragOverNode?: GraphNode | null;
+  canvas?: {
+    graph?: Graph | null;
+    selected_nodes?: Record<string, GraphNode>;
+    selectedItems?: Set<unknown>;
   };
+  registerExtension(extension: Extension): void;
+  extensionManager: ExtensionManager;
+}
+
+interface Api {
+  clientId?: string;
+  apiURL(route: string): string;
+  fetchApi(route: string, init?: RequestInit): Promise<Response>;
+  addEventListener(type: "executed", listener: (event: CustomEvent<Executed>) => void): void;
+  addEventListener(type: string, listener: (event: CustomEvent<unknown>) => void): void;
+}
+
+/** Where the two modules below take what they export. */
+declare var comfyAPI: { app?: { app: App }; api?: { api: Api } } | undefined;
+
+declare module "*/scripts/app.js" {
+  export const app: App;
 }
 
 declare module "*/scripts/api.js" {
-  export const api: {
-    clientId?: string;
-    apiURL(route: string): string;
-    fetchApi(route: string, init?: RequestInit): Promise<Response>;
-    addEventListener(type: "executed", listener: (event: CustomEvent<Executed>) => void): void;
-    addEventListener(type: string, listener: (event: CustomEvent<unknown>) => void): void;
-  };
+  export const api: Api;
 }

@@ -4,8 +4,8 @@
  * Nothing is prevented, stopped or patched: if this fails, ComfyUI does what it always does.
  */
 
-import { app } from "../../scripts/app.js";
-import { SIDECAR, carries, isSidecar } from "./carrier.js";
+import { app } from "./comfy.js";
+import { SIDECAR, carries, isSidecar } from "./carrier.mjs";
 
 /** @typedef {import("./server.mjs").Source} Source */
 

@@ -5,8 +5,8 @@
  * 2^60+1 leaves as 1152921504606847000. Nothing is prevented here: the user is told.
  */
 
-import { app } from "../../scripts/app.js";
-import { t } from "./strings.js";
+import { app } from "./comfy.js";
+import { t } from "./strings.mjs";
 
 /** ComfyUI's fields for numbers: its classic dialog, its Nodes 2.0, its panel for parameters. */
 const FIELDS = ".graphdialog input, input[role=spinbutton], input[inputmode=decimal]";

@@ -25,8 +25,6 @@ export const ENGLISH = {
   "card.cancelled": "Cancelled: nothing was compared.",
   "card.failed": "Not reproduced: {reason}",
   "card.no_answer": "The server's part of this pack does not answer: {reason}",
-  "command.verify": "Provenance: verify file…",
-  "command.sidebar": "Provenance: open the sidebar",
   "menu.verify": "Provenance: reproduce and verify",
   "menu.details": "Provenance: what made it",
   "level.mismatch": "Mismatch",
