@@ -327,7 +327,7 @@ def test_a_waiting_run_is_called_off_and_no_other(
 ) -> None:
     server = editor.server
     before = reproductions(server)
-    others = [server.submit(prompts.txt2img(seed=next(SLOW_SEEDS), steps=60)) for _ in range(2)]
+    others = [server.submit(prompts.txt2img(seed=next(SLOW_SEEDS), steps=n)) for n in (60, 1)]
     editor.drop(write(tmp_path, "waiting.png", saved))
     card = editor.card("waiting.png")
     card.get_by_role("button", name="Reproduce and verify", exact=True).click()

@@ -73,8 +73,8 @@ def test_as_core_makes_them_images_have_several(servers: dict[str, ComfyServer])
 
 @pytest.mark.full
 def test_the_complete_matrix(servers: dict[str, ComfyServer]) -> None:
-    pinned = fault_matrix.make(servers, fault_matrix.every_cell(), pinned=True)
-    stock = fault_matrix.make(servers, fault_matrix.pairwise_cells(), pinned=False)
+    pinned = fault_matrix.make(servers, fault_matrix.every_cell(), pinned=True, side_px=128)
+    stock = fault_matrix.make(servers, fault_matrix.pairwise_cells(), pinned=False, side_px=128)
 
     _keep({"pinned, complete": pinned, "core, pairwise": stock})
     assert pinned.unstable() == {}

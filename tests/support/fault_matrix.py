@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from support import prompts
 from support.prompts import Prompt, in_mode, one_of_batch
@@ -59,6 +60,10 @@ class Cell:
     cache: str
     state: str
     memory: str
+
+
+Build: TypeAlias = Callable[[Case, int | None], Prompt]
+"""Builds the prompt of a case, or of one of its images alone."""
 
 
 @dataclass
@@ -162,7 +167,11 @@ def pairs_of(cells: Iterable[tuple[Case, Cell]]) -> set[tuple[str, str]]:
 
 
 def make(
-    servers: Mapping[str, ComfyServer], cells: Iterable[tuple[Case, Cell]], *, pinned: bool
+    servers: Mapping[str, ComfyServer],
+    cells: Iterable[tuple[Case, Cell]],
+    *,
+    pinned: bool,
+    side_px: int = 64,
 ) -> Matrix:
     """Make the images of these cells.
 
@@ -170,19 +179,22 @@ def make(
         servers: by cache; with the packs that pretend little memory.
         cells: in any order; they are made so that servers start as seldom as possible.
         pinned: in Deterministic Mode with batch invariance, or as core makes them.
+        side_px: of the square images.
     """
     ordered = sorted(cells, key=lambda item: (item[1], item[0]))
     with ThreadPoolExecutor() as pool:
         made = pool.map(
             lambda cache: _make_cells(
-                servers[cache], [item for item in ordered if item[1].cache == cache], pinned=pinned
+                servers[cache],
+                [item for item in ordered if item[1].cache == cache],
+                partial(_prompt, pinned=pinned, side_px=side_px),
             ),
             servers,
         )
         return Matrix.joined(made)
 
 
-def _make_cells(server: ComfyServer, cells: list[tuple[Case, Cell]], *, pinned: bool) -> Matrix:
+def _make_cells(server: ComfyServer, cells: list[tuple[Case, Cell]], build: Build) -> Matrix:
     """Make the cells of one server, which come in its order."""
     matrix = Matrix()
     turns: Counter[Case] = Counter()
@@ -194,7 +206,7 @@ def _make_cells(server: ComfyServer, cells: list[tuple[Case, Cell]], *, pinned: 
             for case, cell in members:
                 # The servers begin with different images, so that each is once alone.
                 turn = turns[case] + CACHES.index(cell.cache)
-                _make_case(server, matrix, case, cell, turn, pinned=pinned)
+                _make_case(server, matrix, case, cell, turn, build)
                 turns[case] += 1
         finally:
             server.post_json("/test/free_memory", {"bytes": None})
@@ -202,7 +214,7 @@ def _make_cells(server: ComfyServer, cells: list[tuple[Case, Cell]], *, pinned: 
 
 
 def _make_case(
-    server: ComfyServer, matrix: Matrix, case: Case, cell: Cell, turn: int, *, pinned: bool
+    server: ComfyServer, matrix: Matrix, case: Case, cell: Cell, turn: int, build: Build
 ) -> None:
     """Make the batch and one image alone, in an order that changes by turn."""
     alone = turn % IMAGES
@@ -212,7 +224,7 @@ def _make_case(
         if number == 0 and cell.state == "unrelated":
             server.run(_unrelated())
             matrix.runs += 1
-        prompt = _prompt(case, place, pinned=pinned)
+        prompt = build(case, place)
         # Core ignores an input that a node does not declare, and runs the node anew.
         prompt["sampler"]["inputs"]["turn"] = matrix.runs
         paths = server.images(server.run(prompt))
@@ -224,11 +236,13 @@ def _make_case(
             matrix.add(case, image if place is None else place, digest, f"{where}, {together}")
 
 
-def _prompt(case: Case, place: int | None, *, pinned: bool) -> Prompt:
+def _prompt(case: Case, place: int | None, *, pinned: bool, side_px: int) -> Prompt:
     """Build the batch, or one image of it alone."""
     prompt = prompts.txt2img(
         seed=4242,
         steps=2,
+        width=side_px,
+        height=side_px,
         batch_size=IMAGES,
         sampler_class="KSampler",
         sampler_name=case.sampler,
