@@ -23,7 +23,7 @@ def server(server_with: Any) -> ComfyServer:
 
 def digest_with(server: ComfyServer, free_bytes: int | None, **options: Any) -> str:
     """The pixel digest of one image made while this much memory is free."""
-    prompt = prompts.txt2img(seed=31, steps=6, width=256, height=256, **options)
+    prompt = prompts.txt2img(seed=31, steps=3, **options)
     server.post_json("/test/free_memory", {"bytes": free_bytes})
     try:
         server.free()
@@ -52,7 +52,7 @@ def test_without_deterministic_mode_ours_depends_on_memory_like_cores(
 ) -> None:
     digests = set()
     for free_bytes in (None, 2**20):
-        prompt = prompts.txt2img(seed=31, steps=6, width=256, height=256)
+        prompt = prompts.txt2img(seed=31, steps=3)
         prompt["sampler"]["inputs"]["deterministic_mode"] = False
         server.post_json("/test/free_memory", {"bytes": free_bytes})
         server.free()

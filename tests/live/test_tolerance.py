@@ -28,7 +28,7 @@ def server() -> Iterator[ComfyServer]:
 def loose(**options: Any) -> Prompt:
     """Build a graph outside Deterministic Mode, whose bits free memory decides."""
     # A sampler of which no controls come with the pack.
-    prompt = prompts.txt2img(width=192, height=128, steps=3, sampler_name="uni_pc", **options)
+    prompt = prompts.txt2img(width=128, height=64, steps=3, sampler_name="uni_pc", **options)
     prompt["sampler"]["inputs"]["deterministic_mode"] = False
     return prompt
 
