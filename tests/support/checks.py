@@ -25,6 +25,9 @@ SUITES = {
     "browser": ("tests/browser",),
 }
 
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Two processes, each with its own servers; a file's tests share one. A later `-n 0` wins."""
+
 Command = Sequence[str | Path]
 
 
@@ -89,7 +92,7 @@ def pytest_step(suite: str, arguments: Sequence[str]) -> Step:
         folders = [folder for folder in SUITES[suite] if (ROOT / folder).is_dir()]
         if not folders:
             raise NothingToRunError(f"expected tests in {' or '.join(SUITES[suite])}, found none")
-        return [sys.executable, "-m", "pytest", "-q", *folders, *arguments]
+        return [sys.executable, "-m", "pytest", "-q", *IN_PARALLEL, *folders, *arguments]
 
     return Step(f"pytest {suite}", command)
 
