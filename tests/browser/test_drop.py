@@ -23,7 +23,7 @@ from comfyui_provenance.digest import digest_text
 from comfyui_provenance.record import KEYWORD, seal
 
 from support import prompts
-from support.editor import Editor
+from support.editor import CLASSIC, Editor
 from support.server import PACK, ComfyServer, PromptFailed
 from support.tampering import Graph, edit_graph, edit_record, record_of, set_input
 
@@ -250,6 +250,7 @@ def test_a_large_seed_survives_from_the_drop_to_the_verdict(
     expect(editor.page.locator(".provenance-sidebar")).to_contain_text(str(seed))
 
 
+@CLASSIC
 def test_several_files_have_a_card_each_and_run_in_turn(
     editor: Editor, saved: bytes, stock: bytes, tmp_path: Path
 ) -> None:
@@ -264,6 +265,7 @@ def test_several_files_have_a_card_each_and_run_in_turn(
         expect(editor.card(name)).to_have_attribute("data-level", "bitwise", timeout=RUN_MS)
 
 
+@CLASSIC
 def test_a_sidecar_is_read_with_the_image_beside_it(
     editor: Editor, server: ComfyServer, tmp_path: Path
 ) -> None:
@@ -322,6 +324,7 @@ def test_the_menu_of_a_node_offers_its_image(editor: Editor, saved: bytes) -> No
     reproduce(editor, name, "bitwise")
 
 
+@CLASSIC
 def test_a_waiting_run_is_called_off_and_no_other(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
@@ -342,6 +345,7 @@ def test_a_waiting_run_is_called_off_and_no_other(
     assert reproductions(server) == before
 
 
+@CLASSIC
 def test_a_run_at_work_is_called_off_and_no_other(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
@@ -442,6 +446,7 @@ def test_with_a_server_part_that_fails_the_card_says_so(
     expect(card).to_have_count(0)
 
 
+@CLASSIC
 def test_a_verdict_comes_though_some_questions_go_unanswered(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
@@ -463,6 +468,7 @@ def test_a_verdict_comes_though_some_questions_go_unanswered(
     assert failures == []
 
 
+@CLASSIC
 def test_a_run_of_which_nothing_is_heard_is_called_off(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
@@ -484,11 +490,13 @@ def test_a_run_of_which_nothing_is_heard_is_called_off(
         server.wait_for(ours)
 
 
+@CLASSIC
 def test_a_card_is_used_with_the_keyboard_alone(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
     for name in ("one.png", "two.png"):
         editor.drop(write(tmp_path, name, saved))
+        editor.wait_for_nodes(TXT2IMG)
         expect(editor.card(name).locator(".provenance-card-line")).to_have_text(READY)
     card, other = editor.card("one.png"), editor.card("two.png")
     card.get_by_role("button", name="Reproduce and verify", exact=True).focus()

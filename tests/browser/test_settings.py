@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Route, expect
 
 from support import prompts
-from support.editor import Editor
+from support.editor import CLASSIC, Editor
 from support.server import ROOT, ComfyServer
 
 SAMPLER = "ProvenanceKSampler"
@@ -29,6 +29,8 @@ TXT2IMG = sorted(node["class_type"] for node in prompts.txt2img().values())
 NEW_IDS = itertools.count(1000, 100)
 CHINESE = ROOT / "locales" / "zh"
 QUIET_MS = 1500
+FRESH_MS = 1100
+"""After these a dialog asks the server again."""
 
 
 @pytest.fixture
@@ -124,6 +126,7 @@ def test_every_setting_is_shown_with_its_value(any_editor: Editor) -> None:
     close_dialog(dialog)
 
 
+@CLASSIC
 def test_a_setting_of_the_server_changes_with_its_code(dialog: Editor) -> None:
     editor = dialog
     switch = setting(editor, SIDECAR).locator("input")
@@ -144,6 +147,7 @@ def test_a_setting_of_the_server_changes_with_its_code(dialog: Editor) -> None:
     assert on_server(editor, "sidecar") is False
 
 
+@CLASSIC
 def test_a_wrong_code_changes_nothing_and_the_old_value_is_shown(dialog: Editor) -> None:
     editor = dialog
     switch = setting(editor, SIDECAR).locator("input")
@@ -158,6 +162,7 @@ def test_a_wrong_code_changes_nothing_and_the_old_value_is_shown(dialog: Editor)
     assert on_server(editor, "sidecar") is False
 
 
+@CLASSIC
 def test_packs_are_allowed_and_forgotten_by_name(dialog: Editor) -> None:
     editor = dialog
     field, save = (setting(editor, PACKS).locator(what) for what in ("textarea", "button"))
@@ -178,6 +183,7 @@ def test_packs_are_allowed_and_forgotten_by_name(dialog: Editor) -> None:
     assert on_server(editor, "allowed_packs") == []
 
 
+@CLASSIC
 def test_a_switch_is_worked_with_the_keyboard(dialog: Editor) -> None:
     editor = dialog
     switch = editor.page.get_by_role("switch", name="Always write the record beside the image")
@@ -194,12 +200,18 @@ def fail(route: Route) -> None:
     route.fulfill(status=500, body="<b>no</b>")
 
 
-@pytest.mark.parametrize("answer", [fail, Route.abort], ids=["failing", "gone"])
+def give_none(route: Route) -> None:
+    route.abort()
+
+
+@pytest.mark.parametrize("answer", [fail, give_none], ids=["failing", "gone"])
+@CLASSIC
 def test_a_server_that_does_not_answer_leaves_the_page_its_settings(
     editor: Editor, answer: Callable[[Route], None]
 ) -> None:
     routes = re.compile("/provenance/settings")
     editor.page.route(routes, answer)
+    editor.page.wait_for_timeout(FRESH_MS)
 
     open_dialog(editor)
 
@@ -210,6 +222,7 @@ def test_a_server_that_does_not_answer_leaves_the_page_its_settings(
     editor.page.unroute(routes)
 
 
+@CLASSIC
 def test_no_card_is_offered_where_the_user_does_not_want_one(
     editor: Editor, saved: bytes, tmp_path: Path
 ) -> None:
@@ -304,6 +317,7 @@ def test_settings_and_their_words_are_in_the_users_language(chinese: Editor) -> 
     close_dialog(editor)
 
 
+@CLASSIC
 def test_every_setting_and_command_is_translated(dialog: Editor) -> None:
     editor = dialog
     served = editor.server.get_json("/i18n")["zh"]

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Request, Route, expect
 
 from support import prompts
-from support.editor import Editor
+from support.editor import CLASSIC, Editor
 from support.server import ComfyServer
 from support.tampering import Graph, edit_graph, edit_record, record_of, set_input
 
@@ -118,6 +118,7 @@ def test_a_dropped_file_is_told_without_being_loaded(
     expect(editor.card()).to_have_count(0)
 
 
+@CLASSIC
 def test_every_part_of_a_record_can_be_read(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_every_part_of_a_record_can_be_read(
     expect(digest).to_have_text(f"{record['digest'][7:15]}…{record['digest'][-6:]}")
 
 
+@CLASSIC
 def test_a_record_is_copied_whole(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_record_is_copied_whole(
     assert json.loads(copied) == record_of(saved)
 
 
+@CLASSIC
 def test_the_largest_seed_is_shown_to_its_last_digit(
     editor: Editor, sidebar: Locator, server: ComfyServer, tmp_path: Path
 ) -> None:
@@ -160,6 +163,7 @@ def test_the_largest_seed_is_shown_to_its_last_digit(
     expect(value_of(look, "Seed")).to_have_text(str(LARGEST_SEED))
 
 
+@CLASSIC
 def test_characters_that_cannot_be_told_by_sight_are_marked(
     editor: Editor, sidebar: Locator, server: ComfyServer, tmp_path: Path
 ) -> None:
@@ -174,6 +178,7 @@ def test_characters_that_cannot_be_told_by_sight_are_marked(
     expect(look.locator(".provenance-legend li")).to_have_count(3)
 
 
+@CLASSIC
 def test_a_missing_model_is_told_before_anything_runs(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -190,6 +195,7 @@ def test_a_missing_model_is_told_before_anything_runs(
     expect(missing).to_contain_text("gone.safetensors")
 
 
+@CLASSIC
 def test_the_server_is_asked_again_while_it_hashes_and_has_the_file_by_then(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -215,6 +221,7 @@ def test_the_server_is_asked_again_while_it_hashes_and_has_the_file_by_then(
     assert asked == [False, True]
 
 
+@CLASSIC
 def test_an_edited_file_says_so_first(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -228,6 +235,7 @@ def test_an_edited_file_says_so_first(
     expect(first.locator(".provenance-kind")).to_have_text("cfg")
 
 
+@CLASSIC
 def test_a_stock_image_is_told_to_have_a_graph_and_no_record(
     editor: Editor, sidebar: Locator, server: ComfyServer, tmp_path: Path
 ) -> None:
@@ -240,6 +248,7 @@ def test_a_stock_image_is_told_to_have_a_graph_and_no_record(
     expect(look.locator(".provenance-models")).to_contain_text(prompts.CHECKPOINT)
 
 
+@CLASSIC
 def test_an_image_that_carries_nothing_is_told_so(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -250,6 +259,7 @@ def test_an_image_that_carries_nothing_is_told_so(
     expect(look).not_to_contain_text("It carries a graph")
 
 
+@CLASSIC
 def test_a_record_that_lies_beside_its_image_is_read(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -269,6 +279,7 @@ def test_a_record_that_lies_beside_its_image_is_read(
     expect(look.locator(".provenance-line")).to_contain_text("ready")
 
 
+@CLASSIC
 def test_a_file_that_is_no_image_is_told_so(
     editor: Editor, sidebar: Locator, tmp_path: Path
 ) -> None:
@@ -298,6 +309,7 @@ def hostile(record: Graph) -> None:
     record["trace"] = [{"node_id": HOSTILE, "format": HOSTILE, "steps": [[HOSTILE, HOSTILE]]}]
 
 
+@CLASSIC
 def test_markup_in_a_record_is_shown_as_text_and_does_nothing(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -312,6 +324,7 @@ def test_markup_in_a_record_is_shown_as_text_and_does_nothing(
     assert editor.page.evaluate("() => window.hacked") is None
 
 
+@CLASSIC
 def test_a_record_of_many_entries_is_cut(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -348,6 +361,7 @@ def test_the_image_of_the_selected_node_is_offered(
     expect(sidebar.locator(".provenance-selected")).to_be_hidden()
 
 
+@CLASSIC
 def test_the_last_images_of_the_server_are_listed_and_shown_by_keyboard(
     editor: Editor, sidebar: Locator, server: ComfyServer
 ) -> None:
@@ -365,6 +379,7 @@ def test_the_last_images_of_the_server_are_listed_and_shown_by_keyboard(
     expect(value_of(look, "Seed")).to_have_text("77")
 
 
+@CLASSIC
 def test_two_dropped_files_are_compared(
     editor: Editor, sidebar: Locator, server: ComfyServer, tmp_path: Path
 ) -> None:
@@ -378,6 +393,7 @@ def test_two_dropped_files_are_compared(
     expect(sidebar.locator(".provenance-look h3")).to_have_text("cfg 6.0.png")
 
 
+@CLASSIC
 def test_two_images_are_compared_from_the_list_and_from_a_file(
     editor: Editor, sidebar: Locator, server: ComfyServer, tmp_path: Path
 ) -> None:
@@ -394,6 +410,7 @@ def test_two_images_are_compared_from_the_list_and_from_a_file(
     assert editor.node_types() == []
 
 
+@CLASSIC
 def test_a_rerun_begins_in_a_card(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -406,6 +423,7 @@ def test_a_rerun_begins_in_a_card(
     editor.close_cards()
 
 
+@CLASSIC
 def test_what_was_shown_is_there_when_the_tab_is_opened_again(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -418,6 +436,7 @@ def test_what_was_shown_is_there_when_the_tab_is_opened_again(
     expect(sidebar.get_by_role("heading", name="kept.png")).to_be_visible()
 
 
+@CLASSIC
 def test_an_open_tab_asks_nothing_by_itself(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -436,6 +455,7 @@ def test_an_open_tab_asks_nothing_by_itself(
     assert asked == []
 
 
+@CLASSIC
 def test_nothing_scrolls_sideways_in_a_narrow_tab(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:
@@ -456,6 +476,7 @@ def test_nothing_scrolls_sideways_in_a_narrow_tab(
     assert wide == []
 
 
+@CLASSIC
 def test_a_server_that_fails_is_told_and_breaks_nothing(
     editor: Editor, sidebar: Locator, saved: bytes, tmp_path: Path
 ) -> None:

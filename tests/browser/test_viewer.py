@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from support.editor import DROP_AT, Editor
+from support.editor import CLASSIC, DROP_AT, Editor
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -21,7 +21,6 @@ BLUE: Colour = (16, 32, 200)
 DIFFERENCE: Colour = (3, 0, 2)
 NAME = "fox_00001_.png"
 HOSTILE = "<img src=x onerror=\"window.hacked = 'yes'\"><script>window.hacked = 'yes'</script>"
-CLASSIC = pytest.mark.parametrize("editor", ["classic"], indirect=True)
 OPEN = """async ([content, name, report, images]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
     const data = new File([bytes], name, { type: "image/png" });

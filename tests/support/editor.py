@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, Route
 
 from .server import PACK, ComfyServer, History
@@ -24,6 +25,9 @@ SETTINGS = {
 }
 CHROMIUM_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 LOAD_TIMEOUT_MS = 120_000
+CLASSIC = pytest.mark.parametrize("editor", ["classic"], indirect=True)
+"""For tests of what lies beside the nodes, and so is the same however those are drawn."""
+
 DROP_AT = (700, 640)
 """A place of the canvas that the tests keep free of nodes."""
 
@@ -68,12 +72,15 @@ class Editor:
         ready = "() => window.app?.extensionManager && window.app.graph && window.app.canvas"
         self.page.wait_for_function(ready, timeout=LOAD_TIMEOUT_MS)
         self.page.wait_for_selector("[data-testid=queue-button]", timeout=LOAD_TIMEOUT_MS)
-        # While the page loads, this lies over everything and would take what is dropped.
-        mask = ".p-blockui-mask-document"
-        self.page.wait_for_selector(mask, state="detached", timeout=LOAD_TIMEOUT_MS)
+        self._wait_for_mask()
         # The last that this pack does when it starts.
         tab = "() => app.extensionManager.getSidebarTabs().some(({ id }) => id === 'provenance')"
         self.page.wait_for_function(tab, timeout=LOAD_TIMEOUT_MS)
+
+    def _wait_for_mask(self) -> None:
+        """Wait until the page takes files: while it or a workflow loads, a mask lies over it."""
+        mask = ".p-blockui-mask-document"
+        self.page.wait_for_selector(mask, state="detached", timeout=LOAD_TIMEOUT_MS)
 
     def reload(self) -> None:
         """Load the page anew, so that it remembers nothing."""
@@ -216,6 +223,7 @@ class Editor:
         """
         dragged = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
         x, y = at
+        self._wait_for_mask()
         for kind in ("dragEnter", "dragOver", "drop"):
             event = {"type": kind, "x": x, "y": y, "data": dragged}
             self._devtools.send("Input.dispatchDragEvent", event)
